@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/* The configuration as values: immutable once loaded, shared by reference count. */
+#ifndef CONFIG_H
+#define CONFIG_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bug.h"
+#include "conf/endpoint.h"
+
+struct cidr_set;
+
+enum config_log_level { /* the order is that of obs/log.h */
+	CONFIG_LOG_ERROR,
+	CONFIG_LOG_WARN,
+	CONFIG_LOG_INFO,
+	CONFIG_LOG_DEBUG,
+};
+
+enum config_log_format {
+	CONFIG_LOG_JSON,
+	CONFIG_LOG_TEXT,
+};
+
+/* `versions`, as bits */
+enum config_versions {
+	CONFIG_VERSION_1 = 1U << 1,
+	CONFIG_VERSION_2 = 1U << 2,
+};
+
+struct listener_config {
+	char *name;
+	struct endpoint listen;
+	struct endpoint upstream[2];    /* by the effective client's family: [0] IPv4, [1] IPv6 */
+	bool upstream_is_pair;          /* {"ipv4": …, "ipv6": …}; otherwise both are the same */
+	struct cidr_set *trusted;       /* sealed */
+	bool trust_unix;                /* "unix:" was listed: peers on a unix socket */
+	bool header_optional;           /* "header": "optional" */
+	bool untrusted_pass;            /* "untrusted": "pass" */
+	unsigned versions;              /* enum config_versions bits */
+	unsigned header_timeout_ms;
+	unsigned connect_timeout_ms;
+	unsigned idle_timeout_ms;       /* 0: never */
+	unsigned max_header_bytes;
+	unsigned max_connections;       /* 0: what the file-descriptor limit allows */
+	bool allow_loopback_clients;
+};
+
+struct config {
+	atomic_uint references;
+	unsigned workers; /* 0: auto */
+	struct listener_config *listeners;
+	size_t listener_count; /* at least 1 */
+	enum config_log_level log_level;
+	enum config_log_format log_format;
+	bool log_access;
+	char *log_output; /* "stderr", "stdout" or a path */
+	unsigned shutdown_timeout_ms;
+};
+
+struct config *config_ref(struct config *c);
+
+/* The last reference frees. NULL does nothing. Any thread. */
+void config_unref(struct config *c);
+
+#endif

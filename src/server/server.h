@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/* The process: listeners, workers, signals, start and orderly end. */
+#ifndef SERVER_H
+#define SERVER_H
+
+#include "base/bug.h"
+
+struct config;
+struct log;
+struct server;
+
+/* What could not be started and why, for people, without "unproxy: " before it. */
+struct server_error {
+	char text[512];
+};
+
+/* Raise RLIMIT_NOFILE, resolve the upstreams, open every listener and start the workers. On success
+ * connections are accepted. Takes a reference of @config; borrows @log until server_destroy().
+ * Returns 0, or a negative errno with *@reterr set and nothing left open. */
+int server_create(struct config *config, struct log *log, struct server **ret,
+		  struct server_error *reterr) MUST_CHECK;
+
+/* The port that listener @index is bound to; it may have asked for port 0. 0 for a unix socket. */
+unsigned server_port(const struct server *s, unsigned index);
+
+/* Handle signals until SIGTERM or SIGINT, then drain: stop accepting, and let connections finish for
+ * shutdown_timeout_ms. A second signal ends at once. */
+void server_run(struct server *s);
+
+/* Ask server_run() to drain and return, from any thread. */
+void server_stop(struct server *s);
+
+void server_destroy(struct server *s);
+
+#endif
