@@ -11,11 +11,10 @@ struct list {
 	struct list *prev;
 };
 
-#define LIST_FOR_EACH(at, head) \
-	for (struct list *at = (head)->next; at != (head); at = at->next)
+#define LIST_FOR_EACH(at, head) for (struct list *at = (head)->next; at != (head); at = at->next)
 
 /* The body may remove @at. */
-#define LIST_FOR_EACH_SAFE(at, head)                                           \
+#define LIST_FOR_EACH_SAFE(at, head)                                              \
 	for (struct list *at = (head)->next, *at##_next = at->next; at != (head); \
 	     at = at##_next, at##_next = at->next)
 

@@ -10,10 +10,10 @@
 #include "base/bug.h"
 
 struct strbuf {
-	char *data;   /* the caller's; always zero-terminated */
-	size_t size;  /* of data, with the terminating zero [bytes] */
-	size_t used;  /* without the terminating zero [bytes] */
-	bool cut;     /* something did not fit; everything after it was left out */
+	char *data;  /* the caller's; always zero-terminated */
+	size_t size; /* of data, with the terminating zero [bytes] */
+	size_t used; /* without the terminating zero [bytes] */
+	bool cut;    /* something did not fit; everything after it was left out */
 };
 
 /* @size is at least 1. */

@@ -34,18 +34,18 @@ enum config_versions {
 struct listener_config {
 	char *name;
 	struct endpoint listen;
-	struct endpoint upstream[2];    /* by the effective client's family: [0] IPv4, [1] IPv6 */
-	bool upstream_is_pair;          /* {"ipv4": …, "ipv6": …}; otherwise both are the same */
-	struct cidr_set *trusted;       /* sealed */
-	bool trust_unix;                /* "unix:" was listed: peers on a unix socket */
-	bool header_optional;           /* "header": "optional" */
-	bool untrusted_pass;            /* "untrusted": "pass" */
-	unsigned versions;              /* enum config_versions bits */
+	struct endpoint upstream[2]; /* by the effective client's family: [0] IPv4, [1] IPv6 */
+	bool upstream_is_pair;       /* {"ipv4": …, "ipv6": …}; otherwise both are the same */
+	struct cidr_set *trusted;    /* sealed */
+	bool trust_unix;             /* "unix:" was listed: peers on a unix socket */
+	bool header_optional;        /* "header": "optional" */
+	bool untrusted_pass;         /* "untrusted": "pass" */
+	unsigned versions;           /* enum config_versions bits */
 	unsigned header_timeout_ms;
 	unsigned connect_timeout_ms;
-	unsigned idle_timeout_ms;       /* 0: never */
+	unsigned idle_timeout_ms; /* 0: never */
 	unsigned max_header_bytes;
-	unsigned max_connections;       /* 0: what the file-descriptor limit allows */
+	unsigned max_connections; /* 0: what the file-descriptor limit allows */
 	bool allow_loopback_clients;
 };
 

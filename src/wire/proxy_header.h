@@ -18,22 +18,23 @@
 #define PROXY_UNIX_PATH  108   /* bytes of each AF_UNIX address in a v2 header */
 
 /* Why bytes are no header: the code, and the words a log line uses. */
-#define HEADER_ERROR_MAP(X)                                                                        \
-	X(HEADER_OK, "no error")                                                                   \
-	X(HEADER_NO_SIGNATURE, "neither a v1 nor a v2 signature")                                  \
-	X(HEADER_TOO_LONG, "longer than max_header_bytes, or a v1 line longer than 107 bytes")     \
-	X(HEADER_BAD_VERSION, "v2 signature, but the version is not 2")                            \
-	X(HEADER_BAD_COMMAND, "v2 command is neither LOCAL nor PROXY")                             \
-	X(HEADER_BAD_FAMILY, "unknown address family or transport")                                \
-	X(HEADER_BAD_LINE, "v1 line has an unknown protocol, wrong separators or a wrong number of fields") \
-	X(HEADER_BAD_LINE_END, "v1 line does not end with CRLF")                                   \
-	X(HEADER_BAD_ADDRESS, "v1 address is not a literal of the family announced")               \
-	X(HEADER_BAD_PORT, "v1 port is not a plain number from 0 to 65535")                        \
-	X(HEADER_SHORT, "v2 length is too small for the addresses of its family")                  \
-	X(HEADER_TLV_OVERRUN, "a TLV runs past the end of the header")                             \
-	X(HEADER_BAD_CRC, "CRC32C does not match")                                                 \
-	X(HEADER_BAD_CRC_TLV, "CRC32C TLV is not 4 bytes long, or there are two")                  \
-	X(HEADER_BAD_UNIQUE_ID, "UNIQUE_ID is longer than 128 bytes")                              \
+#define HEADER_ERROR_MAP(X)                                                                    \
+	X(HEADER_OK, "no error")                                                               \
+	X(HEADER_NO_SIGNATURE, "neither a v1 nor a v2 signature")                              \
+	X(HEADER_TOO_LONG, "longer than max_header_bytes, or a v1 line longer than 107 bytes") \
+	X(HEADER_BAD_VERSION, "v2 signature, but the version is not 2")                        \
+	X(HEADER_BAD_COMMAND, "v2 command is neither LOCAL nor PROXY")                         \
+	X(HEADER_BAD_FAMILY, "unknown address family or transport")                            \
+	X(HEADER_BAD_LINE,                                                                     \
+	  "v1 line has an unknown protocol, wrong separators or a wrong number of fields")     \
+	X(HEADER_BAD_LINE_END, "v1 line does not end with CRLF")                               \
+	X(HEADER_BAD_ADDRESS, "v1 address is not a literal of the family announced")           \
+	X(HEADER_BAD_PORT, "v1 port is not a plain number from 0 to 65535")                    \
+	X(HEADER_SHORT, "v2 length is too small for the addresses of its family")              \
+	X(HEADER_TLV_OVERRUN, "a TLV runs past the end of the header")                         \
+	X(HEADER_BAD_CRC, "CRC32C does not match")                                             \
+	X(HEADER_BAD_CRC_TLV, "CRC32C TLV is not 4 bytes long, or there are two")              \
+	X(HEADER_BAD_UNIQUE_ID, "UNIQUE_ID is longer than 128 bytes")                          \
 	X(HEADER_BAD_SSL, "SSL TLV is shorter than 5 bytes, or a TLV inside runs past its end")
 
 enum header_error {
@@ -68,8 +69,8 @@ enum proxy_transport { /* low nibble of the 14th byte of v2; v1 is always a stre
 };
 
 struct proxy_header {
-	size_t length;                  /* bytes that were header; what follows is payload */
-	uint8_t version;                /* 1 or 2 */
+	size_t length;   /* bytes that were header; what follows is payload */
+	uint8_t version; /* 1 or 2 */
 	enum proxy_command command;
 	enum proxy_family family;       /* as sent; for LOCAL it says nothing */
 	enum proxy_transport transport; /* as sent */
@@ -77,8 +78,8 @@ struct proxy_header {
 	struct address destination;     /* what the client connected to; likewise */
 	const uint8_t *unix_source;     /* PROXY_UNIX_PATH bytes inside the input, or NULL */
 	const uint8_t *unix_destination;
-	const uint8_t *tlvs;            /* inside the input; checked, so tlv_next() never fails on it */
-	size_t tlvs_size;               /* 0 for LOCAL and v1 */
+	const uint8_t *tlvs; /* inside the input; checked, so tlv_next() never fails on it */
+	size_t tlvs_size;    /* 0 for LOCAL and v1 */
 };
 
 enum parse {

@@ -53,10 +53,10 @@ bool tlv_iter_ok(const struct tlv_iter *it);
 
 /* The fields of an SSL TLV before its sub-TLVs. */
 struct tlv_ssl {
-	bool tls;         /* the client connected over TLS (PP2_CLIENT_SSL) */
-	bool cert_conn;   /* it gave a certificate on this connection */
-	bool cert_sess;   /* it gave one in this TLS session */
-	bool verified;    /* it gave a certificate and that verified (the verify field is 0) */
+	bool tls;       /* the client connected over TLS (PP2_CLIENT_SSL) */
+	bool cert_conn; /* it gave a certificate on this connection */
+	bool cert_sess; /* it gave one in this TLS session */
+	bool verified;  /* it gave a certificate and that verified (the verify field is 0) */
 	struct tlv_iter sub;
 };
 
