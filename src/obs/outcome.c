@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+#include "obs/outcome.h"
+
+#include <assert.h>
+
+const char *outcome_name(enum outcome o)
+{
+	static const char *const names[] = {
+#define X(name, refused) [OUTCOME_##name] = #name,
+		OUTCOME_MAP(X)
+#undef X
+	};
+
+	assert((unsigned)o < OUTCOME_COUNT);
+	return names[o];
+}
