@@ -36,6 +36,9 @@ void cidr_set_destroy(struct cidr_set *set);
 /* Returns 0 or -ENOMEM (and the set is as before). Not after cidr_set_seal(). */
 int cidr_set_add(struct cidr_set *set, const struct cidr *c) MUST_CHECK;
 
+/* Add what @other holds, sealed or not. Returns 0 or -ENOMEM (and the set is as before). */
+int cidr_set_add_set(struct cidr_set *set, const struct cidr_set *other) MUST_CHECK;
+
 /* Sort, and merge what overlaps or adjoins. Cannot fail: the set only shrinks. */
 void cidr_set_seal(struct cidr_set *set);
 
@@ -44,6 +47,12 @@ bool cidr_set_contains(const struct cidr_set *set, const struct address *a);
 
 /* Ranges after merging, for `unproxy check`; before sealing, what was added. */
 size_t cidr_set_count(const struct cidr_set *set);
+
+/* Range @index (IPv4 first, ascending) as "10.0.0.0/8" where it is one network, otherwise as
+ * "10.0.0.1-10.0.0.6". Returns the length. */
+#define CIDR_RANGE_TEXT_MAX (2 * ADDRESS_TEXT_MAX)
+size_t cidr_set_format_range(const struct cidr_set *set, size_t index,
+			     char out[static CIDR_RANGE_TEXT_MAX]);
 
 /* Every address of the family is inside (0.0.0.0/0, ::/0, or parts that add up to it). */
 bool cidr_set_is_open(const struct cidr_set *set, uint16_t family);
