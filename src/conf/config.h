@@ -61,6 +61,9 @@ struct config {
 	unsigned shutdown_timeout_ms;
 };
 
+/* An empty one with one reference, to be filled by config_load.c. NULL when out of memory. */
+struct config *config_create(void) MUST_CHECK;
+
 struct config *config_ref(struct config *c);
 
 /* The last reference frees. NULL does nothing. Any thread. */

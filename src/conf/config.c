@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+#include "conf/config.h"
+
+#include <stdlib.h>
+
+#include "base/cidr_set.h"
+
+struct config *config_create(void)
+{
+	struct config *c = calloc(1, sizeof *c);
+
+	if (c != NULL)
+		atomic_init(&c->references, 1);
+	return c;
+}
+
+struct config *config_ref(struct config *c)
+{
+	/* Whoever calls holds a reference already, so nothing has to be ordered. */
+	atomic_fetch_add_explicit(&c->references, 1, memory_order_relaxed);
+	return c;
+}
+
+static void listener_fini(struct listener_config *l)
+{
+	free(l->name);
+	endpoint_fini(&l->listen);
+	for (size_t i = 0; i < ARRAY_SIZE(l->upstream); i++)
+		endpoint_fini(&l->upstream[i]);
+	cidr_set_destroy(l->trusted);
+}
+
+void config_unref(struct config *c)
+{
+	/* The last one must see what the others did before they let go. */
+	if (c == NULL || atomic_fetch_sub_explicit(&c->references, 1, memory_order_acq_rel) > 1)
+		return;
+	for (size_t i = 0; i < c->listener_count; i++)
+		listener_fini(&c->listeners[i]);
+	free(c->listeners);
+	free(c->log_output);
+	free(c);
+}
