@@ -3,6 +3,8 @@
 #ifndef OUTCOME_H
 #define OUTCOME_H
 
+#include <stdbool.h>
+
 /* X(name, refused): refused connections never reached relaying, and are logged as warnings. */
 #define OUTCOME_MAP(X)                                                                      \
 	X(probe, 0)            /* closed without a byte: a TCP health check */              \
@@ -38,5 +40,8 @@ enum outcome {
 };
 
 const char *outcome_name(enum outcome o);
+
+/* Did the connection never reach relaying, though it was meant to? */
+bool outcome_is_refusal(enum outcome o);
 
 #endif

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT */
+/* Happy path: what is read from one end is written to the other at once, from a scratch buffer that
+ * all sessions of a worker share. FIN is passed on with shutdown(2) when all before it is written.
+ *
+ * What can go wrong:
+ * - The other side takes only part of it: the rest is copied and held, and this end is not read
+ *   again until it has gone. That is the back-pressure, and the bound on memory.
+ * - An end breaks while being written to: what it had sent before is still delivered, then its
+ *   owner is told.
+ * - Events and calls race: a short read means "nothing more now" only while no FIN is known, for
+ *   the FIN that comes with data is reported just once. */
+#include "session/relay.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+/* Reads of one flow before others have their turn: a sender faster than us must not starve them. */
+#define RELAY_TURN 16
+
+/* Turns to drain what an end had sent before it broke: 8 MiB, more than a receive buffer holds. */
+#define RELAY_LAST_TURNS 8
+
+enum flow_status {
+	FLOW_WAIT,
+	FLOW_MORE,
+	FLOW_READ_BROKEN,
+	FLOW_WRITE_BROKEN,
+};
+
+void relay_init(struct relay *r)
+{
+	memset(r, 0, sizeof *r);
+	r->side[RELAY_CLIENT].fd = -1;
+	r->side[RELAY_UPSTREAM].fd = -1;
+}
+
+void relay_fini(struct relay *r)
+{
+	free(r->flow[RELAY_CLIENT].held);
+	free(r->flow[RELAY_UPSTREAM].held);
+}
+
+void relay_set_socket(struct relay *r, enum relay_end end, int fd)
+{
+	r->side[end] = (struct relay_side){ .fd = fd, .writable = true };
+}
+
+void relay_note_events(struct relay *r, enum relay_end end, uint32_t events)
+{
+	struct relay_side *side = &r->side[end];
+
+	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		side->readable = true;
+	if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+		side->writable = true;
+	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		side->hung_up = true;
+	if (events & EPOLLERR)
+		side->failed = true;
+}
+
+/* Returns the bytes the socket took, 0 if it takes none now, or a negative errno. */
+static int64_t side_write(struct relay_side *side, const uint8_t *data, size_t size)
+{
+	ssize_t n;
+
+	if (!side->writable)
+		return 0;
+	do
+		n = send(side->fd, data, size, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n >= 0) {
+		side->writable = (size_t)n == size;
+		return n;
+	}
+	if (errno != EAGAIN)
+		return -errno;
+	side->writable = false;
+	return 0;
+}
+
+static int flow_hold(struct relay_flow *f, const uint8_t *data, size_t size)
+{
+	assert(f->held == NULL && size > 0 && size <= RELAY_CHUNK);
+	f->held = malloc(size);
+	if (f->held == NULL)
+		return -ENOMEM;
+	memcpy(f->held, data, size);
+	f->held_at = 0;
+	f->held_size = (uint32_t)size;
+	return 0;
+}
+
+/* Write @data, and hold what is not taken. Returns the bytes taken or a negative errno. */
+static int64_t flow_write(struct relay_flow *f, struct relay_side *to, const uint8_t *data,
+			  size_t size)
+{
+	int64_t n = side_write(to, data, size);
+	int rv;
+
+	if (n < 0)
+		return n;
+	f->bytes += (uint64_t)n;
+	if ((size_t)n == size)
+		return n;
+	rv = flow_hold(f, data + n, size - (size_t)n);
+	return rv != 0 ? rv : n;
+}
+
+/* Write what is held. Returns 0, also if some of it stays, or a negative errno. */
+static int flow_write_held(struct relay_flow *f, struct relay_side *to)
+{
+	int64_t n = side_write(to, f->held + f->held_at, f->held_size - f->held_at);
+
+	if (n < 0)
+		return (int)n;
+	f->bytes += (uint64_t)n;
+	f->held_at += (uint32_t)n;
+	if (f->held_at == f->held_size) {
+		free(f->held);
+		f->held = NULL;
+	}
+	return 0;
+}
+
+/* Read once. Returns the bytes, 0 for nothing (now, or ever: @f->ended), or a negative errno. */
+static int64_t flow_read(struct relay_flow *f, struct relay_side *from, uint8_t *scratch)
+{
+	ssize_t n;
+
+	do
+		n = recv(from->fd, scratch, RELAY_CHUNK, 0);
+	while (n < 0 && errno == EINTR);
+	if (n > 0) {
+		if ((size_t)n < RELAY_CHUNK && !from->hung_up)
+			from->readable = false;
+		return n;
+	}
+	if (n < 0 && errno != EAGAIN)
+		return -errno;
+	from->readable = false;
+	f->ended = n == 0;
+	return 0;
+}
+
+/* FIN has come and everything before it is written: let the other side know, unless its own
+ * FIN is here too and both sockets are about to be closed anyway. */
+static void flow_pass_end_on(struct relay_flow *f, const struct relay_flow *back,
+			     const struct relay_side *to)
+{
+	if (!back->ended || back->held != NULL)
+		shutdown(to->fd, SHUT_WR); /* ENOTCONN: it is gone, as its next event will say */
+	f->passed_on = true;
+}
+
+/* Move one direction until it would block, has ended, or has had its turn. */
+static enum flow_status flow_pump(struct relay *r, enum relay_end end, uint8_t *scratch)
+{
+	struct relay_flow *f = &r->flow[end];
+	struct relay_side *from = &r->side[end];
+	struct relay_side *to = &r->side[!end];
+
+	for (unsigned turn = 0; turn < RELAY_TURN; turn++) {
+		int64_t n;
+
+		if (f->held != NULL && flow_write_held(f, to) < 0)
+			return FLOW_WRITE_BROKEN;
+		if (f->held == NULL && f->ended && !f->passed_on)
+			flow_pass_end_on(f, &r->flow[!end], to);
+		if (f->held != NULL || f->ended) /* no read would tell us of a reset */
+			return from->failed ? FLOW_READ_BROKEN : FLOW_WAIT;
+		if (!from->readable)
+			return FLOW_WAIT;
+		n = flow_read(f, from, scratch);
+		if (n < 0)
+			return FLOW_READ_BROKEN;
+		if (n > 0 && flow_write(f, to, scratch, (size_t)n) < 0)
+			return FLOW_WRITE_BROKEN;
+	}
+	return FLOW_MORE;
+}
+
+static enum relay_status relay_reset_by(enum relay_end end)
+{
+	return end == RELAY_CLIENT ? RELAY_CLIENT_RESET : RELAY_UPSTREAM_RESET;
+}
+
+int64_t relay_send_first(struct relay *r, const uint8_t *data, size_t size)
+{
+	return flow_write(&r->flow[RELAY_CLIENT], &r->side[RELAY_UPSTREAM], data, size);
+}
+
+int relay_hold_first(struct relay *r, const uint8_t *data, size_t size)
+{
+	return flow_hold(&r->flow[RELAY_CLIENT], data, size);
+}
+
+/* @end broke while being written to. An application may refuse the rest of a request and reset: its
+ * answer lies unread before the reset, and is still delivered. */
+static void relay_drain_broken(struct relay *r, enum relay_end end, uint8_t *scratch)
+{
+	r->side[end].readable = true;
+	r->side[end].hung_up = true;
+	for (unsigned turn = 0; turn < RELAY_LAST_TURNS; turn++)
+		if (flow_pump(r, end, scratch) != FLOW_MORE)
+			return;
+}
+
+enum relay_status relay_pump(struct relay *r, uint8_t *scratch)
+{
+	bool more = false;
+
+	for (int end = RELAY_CLIENT; end <= RELAY_UPSTREAM; end++) {
+		switch (flow_pump(r, (enum relay_end)end, scratch)) {
+		case FLOW_WAIT:
+			break;
+		case FLOW_MORE:
+			more = true;
+			break;
+		case FLOW_READ_BROKEN:
+			return relay_reset_by((enum relay_end)end);
+		case FLOW_WRITE_BROKEN:
+			relay_drain_broken(r, (enum relay_end) !end, scratch);
+			return relay_reset_by((enum relay_end) !end);
+		}
+	}
+	if (r->flow[RELAY_CLIENT].passed_on && r->flow[RELAY_UPSTREAM].passed_on)
+		return RELAY_FINISHED;
+	return more ? RELAY_MORE : RELAY_WAIT;
+}

@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: MIT */
+/* A client connection, from accept to its end.
+ *
+ * Happy path:
+ * - session_start() takes the accepted socket and reads at once: most headers are already there.
+ * - The header is whole and its sender trusted: connect to the upstream, and send what came behind the
+ *   header without waiting for the answer; on loopback that usually works.
+ * - The upstream has answered: relay until both directions have seen FIN.
+ *
+ * What can go wrong:
+ * - The peer is not trusted, or its header is late, malformed or refused: it is reset, and the
+ *   upstream never hears of it. The bytes of a slow header are kept in a buffer of their size.
+ * - An upstream address fails: try the next; when there is none left and the upstream is a name, ask
+ *   the resolver once more. Then the client is reset, so that it cannot take this for an orderly end.
+ * - A unix upstream has its backlog full: ask again soon, for nothing tells.
+ * - One side resets: so do we, on the other.
+ * - The worker stops: session_close() is legal in every state. */
+#include "session/session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cidr_set.h"
+#include "conf/config.h"
+#include "session/header_hint.h"
+#include "session/session_env.h"
+#include "session/session_header.h"
+#include "session/session_log.h"
+
+#define TO(state) (1U << SESSION_##state)
+static const struct {
+	const char *name;
+	unsigned next;        /* states we may go to from here */
+	enum outcome timeout; /* when the state's deadline is due */
+} session_states[] = {
+	[SESSION_HEADER] = { "header", TO(CONNECT) | TO(CLOSED), OUTCOME_header_timeout },
+	[SESSION_CONNECT] = { "connect", TO(RELAY) | TO(CLOSED), OUTCOME_upstream_timeout },
+	[SESSION_RELAY] = { "relay", TO(CLOSED), OUTCOME_idle_timeout },
+	[SESSION_CLOSED] = { "closed", 0, OUTCOME_COUNT },
+};
+#undef TO
+static_assert(ARRAY_SIZE(session_states) == SESSION_NSTATES, "name every state");
+
+const char *session_state_name(enum session_state state)
+{
+	return session_states[state].name;
+}
+
+/* The one writer of the state: it moves the deadline along, so that no state waits without one. */
+static void session_set_state(struct session *s, enum session_state next)
+{
+	assert(session_states[s->state].next & (1U << next));
+	s->state = (uint8_t)next;
+	deadline_arm(&s->deadline, &s->service->wait[next]);
+}
+
+struct upstream *session_upstream(const struct session *s)
+{
+	return &s->service->upstream[s->client.family == AF_INET6 ? 1 : 0];
+}
+
+/* An orderly end is closed with FIN; everything else with RST, so that nobody takes it for one. */
+static void session_close_socket(int fd, bool orderly)
+{
+	const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
+
+	if (fd < 0)
+		return;
+	if (!orderly)
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+	close(fd);
+}
+
+void session_close(struct session *s, enum outcome outcome)
+{
+	struct session_env *env = s->service->env;
+	bool orderly = outcome == OUTCOME_finished || outcome == OUTCOME_probe;
+
+	if (s->state == SESSION_CLOSED)
+		return; /* the first outcome is the true one */
+	session_set_state(s, SESSION_CLOSED);
+	if (session_log_wanted(s, outcome))
+		session_log(s, outcome);
+	session_close_socket(s->relay.side[RELAY_CLIENT].fd, orderly);
+	session_close_socket(s->relay.side[RELAY_UPSTREAM].fd, orderly);
+	relay_fini(&s->relay);
+	free(s->saved);
+	free(s->tlvs);
+	admission_leave(env->process);
+	if (s->service->admission != NULL)
+		admission_leave(s->service->admission);
+	list_remove(&s->link);
+	list_append(&env->closed, &s->link);
+	env->count--;
+}
+
+void session_refuse(struct session *s, enum outcome outcome, const char *reason, const char *hint)
+{
+	s->reason = reason;
+	s->hint = hint;
+	session_close(s, outcome);
+}
+
+/* --- relaying --- */
+
+static void session_pump(struct session *s)
+{
+	struct session_env *env = s->service->env;
+
+	switch (relay_pump(&s->relay, env->scratch)) {
+	case RELAY_WAIT:
+		break;
+	case RELAY_MORE:
+		poller_modify(&env->poller, s->relay.side[RELAY_CLIENT].fd, POLLER_SOCKET,
+			      &s->client_watch);
+		poller_modify(&env->poller, s->relay.side[RELAY_UPSTREAM].fd, POLLER_SOCKET,
+			      &s->upstream_watch);
+		break;
+	case RELAY_FINISHED:
+		session_close(s, OUTCOME_finished);
+		return;
+	case RELAY_CLIENT_RESET:
+		session_close(s, OUTCOME_client_reset);
+		return;
+	case RELAY_UPSTREAM_RESET:
+		session_close(s, OUTCOME_upstream_reset);
+		return;
+	}
+	deadline_arm(&s->deadline, &s->service->wait[SESSION_RELAY]);
+}
+
+/* --- connecting --- */
+
+static void session_connected(struct session *s)
+{
+	s->connected_ns = uv_hrtime();
+	session_set_state(s, SESSION_RELAY);
+	session_pump(s); /* what was reported while we were connecting is not reported again */
+}
+
+/* No address is left to try. */
+static void session_connect_failed(struct session *s)
+{
+	struct upstream *u = session_upstream(s);
+
+	if (u->endpoint->kind == ENDPOINT_NAME && !s->resolved_again) {
+		s->resolved_again = true;
+		if (upstream_resolve(u, s->service->env->loop, session_on_resolved) == 0) {
+			s->resolving = true; /* within the connect timeout */
+			return;
+		}
+	}
+	s->reason = uv_strerror(s->connect_error);
+	switch (s->connect_error) {
+	case -ECONNREFUSED:
+	case -ENOENT: /* no such unix socket */
+		session_close(s, OUTCOME_upstream_refused);
+		return;
+	case -ETIMEDOUT:
+		session_close(s, OUTCOME_upstream_timeout);
+		return;
+	default:
+		session_close(s, OUTCOME_upstream_error);
+		return;
+	}
+}
+
+/* Start on one address, and send it the payload without waiting for it to answer.
+ * Returns 0 if there is nothing more to do now, or why this address failed. */
+static int session_try_address(struct session *s, const uint8_t *payload, size_t size)
+{
+	struct upstream *u = session_upstream(s);
+	int64_t sent = 0;
+	int fd;
+	int rv;
+
+	s->upstream = u->addresses.list[s->attempt];
+	rv = upstream_connect(u, s->attempt, &fd);
+	if (rv < 0)
+		return rv;
+	relay_set_socket(&s->relay, RELAY_UPSTREAM, fd);
+	if (size > 0)
+		sent = relay_send_first(&s->relay, payload, size);
+	if (sent >= 0) {
+		int watch_rv =
+		    poller_add(&s->service->env->poller, fd, POLLER_SOCKET, &s->upstream_watch);
+
+		if (watch_rv != 0) { /* out of memory: the payload is gone, so no second try */
+			s->reason = uv_strerror(watch_rv);
+			session_close(s, OUTCOME_upstream_error);
+			return 0;
+		}
+		if (rv == 0 || sent > 0)
+			session_connected(s);
+		return 0;
+	}
+	close(fd);
+	s->relay.side[RELAY_UPSTREAM].fd = -1;
+	return (int)sent;
+}
+
+/* Try the addresses from s->attempt on. @payload came with the header; it is in the scratch buffer, so
+ * whatever cannot be sent now has to be held. Later calls pass none. */
+static void session_connect(struct session *s, const uint8_t *payload, size_t size)
+{
+	struct session_env *env = s->service->env;
+	const struct upstream *u = session_upstream(s);
+
+	for (; s->attempt < u->addresses.count; s->attempt++) {
+		s->connect_error = session_try_address(s, payload, size);
+		if (s->connect_error == 0)
+			return;
+		if (s->connect_error == -EAGAIN && s->upstream.family == AF_UNIX)
+			break;
+	}
+	if (size > 0 && relay_hold_first(&s->relay, payload, size) != 0) {
+		s->reason = uv_strerror(UV_ENOMEM);
+		session_close(s, OUTCOME_upstream_error);
+	} else if (s->connect_error == -EAGAIN && s->upstream.family == AF_UNIX) {
+		deadline_arm(&s->deadline, &env->retry);
+	} else {
+		session_connect_failed(s);
+	}
+}
+
+void session_accept_client(struct session *s, const uint8_t *payload, size_t size)
+{
+	s->header_ns = uv_hrtime();
+	free(s->saved);
+	s->saved = NULL;
+	session_set_state(s, SESSION_CONNECT);
+	session_connect(s, payload, size);
+}
+
+void session_on_retry(struct deadline *d)
+{
+	struct session *s = container_of(d, struct session, deadline);
+	uint64_t waited_ms = (uv_hrtime() - s->header_ns) / 1000000;
+
+	if (waited_ms < s->service->config->connect_timeout_ms)
+		session_connect(s, NULL, 0);
+	else
+		session_refuse(s, OUTCOME_upstream_timeout, "the unix socket's backlog is full",
+			       "the application accepts too slowly, or not at all");
+}
+
+void session_on_resolved(struct upstream *u, int status)
+{
+	struct session_service *service = u->data;
+
+	LIST_FOR_EACH_SAFE (at, &service->env->sessions) {
+		struct session *s = container_of(at, struct session, link);
+
+		if (s->service != service || session_upstream(s) != u || !s->resolving)
+			continue;
+		s->resolving = false;
+		s->attempt = 0;
+		if (status == 0)
+			session_connect(s, NULL, 0);
+		else
+			session_connect_failed(s);
+	}
+	session_env_reap(service->env);
+}
+
+static int socket_error(int fd)
+{
+	int error = 0;
+	socklen_t size = sizeof error;
+
+	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? -error : -errno;
+}
+
+static void session_on_connect_event(struct session *s, uint32_t events)
+{
+	if (events & (EPOLLERR | EPOLLHUP)) {
+		s->connect_error = socket_error(s->relay.side[RELAY_UPSTREAM].fd);
+		close(s->relay.side[RELAY_UPSTREAM].fd);
+		s->relay.side[RELAY_UPSTREAM].fd = -1;
+		s->attempt++;
+		session_connect(s, NULL, 0);
+	} else if (events & EPOLLOUT) {
+		session_connected(s);
+	}
+}
+
+/* --- events --- */
+
+void session_on_deadline(struct deadline *d)
+{
+	struct session *s = container_of(d, struct session, deadline);
+	struct upstream *u;
+
+	if (s->state == SESSION_HEADER && s->saved == NULL)
+		s->hint = header_hint_for_silence();
+	if (s->state == SESSION_CONNECT) {
+		u = session_upstream(s);
+		/* Its addresses may be out of date: the next client profits from the answer. */
+		if (u->endpoint->kind == ENDPOINT_NAME &&
+		    upstream_resolve(u, s->service->env->loop, session_on_resolved) != 0)
+			s->hint = "asking the resolver again failed, too";
+	}
+	session_close(s, session_states[s->state].timeout);
+}
+
+static void session_on_client_event(struct poller_watch *w, uint32_t events)
+{
+	struct session *s = container_of(w, struct session, client_watch);
+
+	relay_note_events(&s->relay, RELAY_CLIENT, events);
+	switch ((enum session_state)s->state) {
+	case SESSION_HEADER:
+		session_header_read(s);
+		break;
+	case SESSION_CONNECT:
+		if (events & EPOLLERR)
+			session_close(s, OUTCOME_client_reset);
+		break;
+	case SESSION_RELAY:
+		session_pump(s);
+		break;
+	case SESSION_CLOSED:
+	case SESSION_NSTATES:
+		break;
+	}
+}
+
+static void session_on_upstream_event(struct poller_watch *w, uint32_t events)
+{
+	struct session *s = container_of(w, struct session, upstream_watch);
+
+	relay_note_events(&s->relay, RELAY_UPSTREAM, events);
+	if (s->state == SESSION_CONNECT)
+		session_on_connect_event(s, events);
+	else if (s->state == SESSION_RELAY)
+		session_pump(s);
+}
+
+/* --- the start --- */
+
+static bool session_peer_is_trusted(const struct session *s)
+{
+	const struct listener_config *config = s->service->config;
+
+	if (s->peer.family == AF_UNIX)
+		return config->trust_unix;
+	return cidr_set_contains(config->trusted, &s->peer);
+}
+
+/* Both counts go up, whatever the answer, and down again in session_close(). */
+static bool session_is_admitted(struct session *s)
+{
+	bool admitted = admission_enter(s->service->env->process);
+
+	if (s->service->admission != NULL && !admission_enter(s->service->admission))
+		admitted = false;
+	return admitted;
+}
+
+static void session_begin(struct session *s)
+{
+	if (!session_is_admitted(s)) {
+		session_refuse(s, OUTCOME_listener_limit, "too many connections are open",
+			       "raise max_connections or the limit on open files (ulimit -n)");
+	} else if (session_peer_is_trusted(s)) {
+		s->relay.side[RELAY_CLIENT].readable = true; /* for one try */
+		session_header_read(s);
+	} else if (s->service->config->untrusted_pass) {
+		session_header_skip(s, NULL, 0);
+	} else {
+		session_header_refuse_untrusted(s);
+	}
+}
+
+int session_start(struct session_service *service, int fd, const struct address *peer)
+{
+	struct session_env *env = service->env;
+	struct session *s = calloc(1, sizeof *s);
+	int rv;
+
+	if (s == NULL)
+		return -ENOMEM;
+	s->service = service;
+	s->client_watch.cb = session_on_client_event;
+	s->upstream_watch.cb = session_on_upstream_event;
+	s->accepted_ns = uv_hrtime();
+	s->id = env->next_id;
+	env->next_id += env->id_step;
+	s->peer = *peer;
+	relay_init(&s->relay);
+	relay_set_socket(&s->relay, RELAY_CLIENT, fd);
+	deadline_init(&s->deadline);
+	deadline_arm(&s->deadline, &service->wait[SESSION_HEADER]);
+	list_init(&s->link);
+	list_append(&env->sessions, &s->link);
+	env->count++;
+
+	session_begin(s);
+	/* Only now, when the first read has been done: what came in the meantime is reported. */
+	if (s->state == SESSION_CLOSED)
+		return 0;
+	rv = poller_add(&env->poller, fd, POLLER_SOCKET, &s->client_watch);
+	if (rv != 0)
+		session_refuse(s, OUTCOME_listener_limit, uv_strerror(rv), NULL);
+	return 0;
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+#include "session/session_env.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "conf/config.h"
+
+/* A full backlog of a unix socket is asked again after this [ms]. */
+#define RETRY_MS 10
+
+static void session_env_on_round(struct poller *p)
+{
+	session_env_reap(container_of(p, struct session_env, poller));
+}
+
+static void session_env_on_deadlines(struct deadlines *all)
+{
+	session_env_reap(container_of(all, struct session_env, deadlines));
+}
+
+int session_env_open(struct session_env *env, uv_loop_t *loop,
+		     const struct session_env_options *options)
+{
+	int rv;
+
+	env->scratch = malloc(SESSION_SCRATCH_SIZE);
+	if (env->scratch == NULL)
+		return -ENOMEM;
+	rv = deadlines_init(&env->deadlines, loop);
+	assert(rv == 0); /* uv_timer_init() cannot fail */
+	rv = poller_open(&env->poller, loop);
+	if (rv != 0) {
+		deadlines_close(&env->deadlines, NULL);
+		free(env->scratch);
+		return rv;
+	}
+	env->poller.after_cb = session_env_on_round;
+	env->deadlines.after_cb = session_env_on_deadlines;
+	deadline_queue_init(&env->retry, &env->deadlines, RETRY_MS, session_on_retry);
+	env->loop = loop;
+	env->log = options->log;
+	env->log_access = options->log_access;
+	env->process = options->process;
+	env->next_id = options->worker + 1;
+	env->id_step = options->workers;
+	list_init(&env->sessions);
+	list_init(&env->closed);
+	env->count = 0;
+	env->empty_cb = NULL;
+	env->data = options->data;
+	return 0;
+}
+
+static void session_env_on_handle_closed(struct session_env *env)
+{
+	assert(env->closing_handles > 0);
+	if (--env->closing_handles == 0)
+		env->closed_cb(env);
+}
+
+static void session_env_on_poller_closed(uv_handle_t *handle)
+{
+	uv_poll_t *poll = (uv_poll_t *)handle;
+
+	session_env_on_handle_closed(container_of(poll, struct session_env, poller.poll));
+}
+
+static void session_env_on_deadlines_closed(uv_handle_t *handle)
+{
+	uv_timer_t *timer = (uv_timer_t *)handle;
+
+	session_env_on_handle_closed(container_of(timer, struct session_env, deadlines.timer));
+}
+
+void session_env_close(struct session_env *env, void (*cb)(struct session_env *env))
+{
+	assert(env->count == 0);
+	session_env_reap(env);
+	deadline_queue_fini(&env->retry);
+	free(env->scratch);
+	env->scratch = NULL;
+	env->closed_cb = cb;
+	env->closing_handles = 2;
+	poller_close(&env->poller, session_env_on_poller_closed);
+	deadlines_close(&env->deadlines, session_env_on_deadlines_closed);
+}
+
+void session_env_end_sessions(struct session_env *env, enum outcome outcome)
+{
+	LIST_FOR_EACH_SAFE (at, &env->sessions) {
+		session_close(container_of(at, struct session, link), outcome);
+	}
+	session_env_reap(env);
+}
+
+void session_env_reap(struct session_env *env)
+{
+	LIST_FOR_EACH_SAFE (at, &env->closed) {
+		list_remove(at);
+		free(container_of(at, struct session, link));
+	}
+	if (env->count == 0 && env->empty_cb != NULL)
+		env->empty_cb(env);
+}
+
+void session_service_init(struct session_service *service, struct session_env *env,
+			  const struct listener_config *config, struct admission *admission,
+			  const struct upstream_addresses addresses[2])
+{
+	const unsigned wait_ms[SESSION_NSTATES] = {
+		[SESSION_HEADER] = config->header_timeout_ms,
+		[SESSION_CONNECT] = config->connect_timeout_ms,
+		[SESSION_RELAY] = config->idle_timeout_ms,
+		[SESSION_CLOSED] = 0,
+	};
+
+	service->env = env;
+	service->config = config;
+	service->admission = admission;
+	for (int i = 0; i < 2; i++)
+		upstream_init(&service->upstream[i], &config->upstream[i], &addresses[i], service);
+	for (int i = 0; i < SESSION_NSTATES; i++)
+		deadline_queue_init(&service->wait[i], &env->deadlines, wait_ms[i],
+				    session_on_deadline);
+}
+
+void session_service_stop(struct session_service *service)
+{
+	for (int i = 0; i < 2; i++)
+		upstream_stop(&service->upstream[i]);
+}
+
+void session_service_fini(struct session_service *service)
+{
+	for (int i = 0; i < SESSION_NSTATES; i++)
+		deadline_queue_fini(&service->wait[i]);
+}
