@@ -72,8 +72,8 @@ struct proxy_header {
 	size_t length;   /* bytes that were header; what follows is payload */
 	uint8_t version; /* 1 or 2 */
 	enum proxy_command command;
-	enum proxy_family family;       /* as sent; for LOCAL it says nothing */
-	enum proxy_transport transport; /* as sent */
+	enum proxy_family family;       /* as sent; UNSPEC for LOCAL, where it says nothing */
+	enum proxy_transport transport; /* as sent; UNSPEC for LOCAL of v2 */
 	struct address source;          /* the client; AF_UNSPEC unless PROXY with INET or INET6 */
 	struct address destination;     /* what the client connected to; likewise */
 	const uint8_t *unix_source;     /* PROXY_UNIX_PATH bytes inside the input, or NULL */
@@ -95,7 +95,11 @@ enum parse {
  *             @data.
  * PARSE_MORE: a valid prefix, @size < @max; call again with the same bytes and more.
  * PARSE_BAD:  no header, whatever follows; *@reterr says why. Found as early as the bytes allow.
- * @ret is untouched unless PARSE_DONE, @reterr unless PARSE_BAD. */
+ * @ret is untouched unless PARSE_DONE, @reterr unless PARSE_BAD.
+ *
+ * Addresses are filled in whatever the transport: the caller compares it with its own. A v2 header in which
+ * the family or the transport is UNSPEC and the other is not (0x01, 0x10, …) is taken as UNSPEC: it has
+ * neither addresses nor TLVs, because nothing says what its bytes are. Behind 0x00 there may be TLVs. */
 enum parse proxy_header_parse(const uint8_t *data, size_t size, size_t max,
 			      struct proxy_header *ret, enum header_error *reterr) MUST_CHECK;
 
@@ -106,7 +110,9 @@ enum parse proxy_signature_match(const uint8_t *data, size_t size) MUST_CHECK;
 /* Write @h in the format of @h->version. v2 appends the TLVs at @h->tlvs as they are; a CRC32C TLV
  * among them gets its value computed. v1 ignores them; LOCAL in v1 is written as UNKNOWN, and so is
  * what v1 cannot say. @h->length is ignored.
- * Returns the bytes written, or 0 if @size is too small or a v2 header would be too long. */
+ * In v2, UNKNOWN is written as PROXY with UNSPEC, and LOCAL without a family.
+ * Returns the bytes written, or 0 if @size is too small, or if a v2 header would be too long or lacks
+ * addresses of its family; IPv4 will do for INET6, as a mapped address. */
 size_t proxy_header_encode(const struct proxy_header *h, uint8_t *out, size_t size) MUST_CHECK;
 
 #endif
