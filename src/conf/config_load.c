@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+#include "conf/config_load.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "conf/config.h"
+#include "conf/config_document.h"
+#include "conf/config_place.h"
+#include "conf/config_read.h"
+
+/* A document whose text and root are set becomes a configuration, or nothing. */
+static int read_document(const struct config_document *d, const char *directory,
+			 struct config **ret)
+{
+	struct config_reading r = { .config = config_create(), .directory = directory };
+	struct config_place root = { d, NULL, d->root };
+	int rv;
+
+	if (r.config == NULL)
+		return config_no_memory(d);
+	if (cJSON_IsObject(d->root))
+		rv = config_read_object(&r, &root, &config_root_table, r.config);
+	else
+		rv = config_refuse(&root, "must be an object");
+	config_reading_fini(&r);
+	if (rv == 0)
+		*ret = r.config;
+	else
+		config_unref(r.config);
+	return rv;
+}
+
+/* The folder that @path is in, to be freed. */
+static char *folder_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	if (slash == NULL)
+		return strdup(".");
+	return strndup(path, slash > path ? (size_t)(slash - path) : 1);
+}
+
+int config_load_file(const char *path, struct config **ret, struct config_error *reterr)
+{
+	struct config_document d = { .name = strcmp(path, "-") == 0 ? "stdin" : path,
+				     .error = reterr };
+	char *folder = folder_of(path);
+	int rv;
+
+	if (folder == NULL)
+		rv = config_no_memory(&d);
+	else
+		rv = config_document_read(&d, path);
+	if (rv == 0)
+		rv = read_document(&d, folder, ret);
+	config_document_fini(&d);
+	free(folder);
+	return rv;
+}
+
+int config_load_text(const char *name, const char *directory, const char *text, size_t size,
+		     struct config **ret, struct config_error *reterr)
+{
+	struct config_document d = { .name = name, .error = reterr };
+	int rv = config_document_parse(&d, text, size);
+
+	if (rv == 0)
+		rv = read_document(&d, directory, ret);
+	config_document_fini(&d);
+	return rv;
+}
+
+/* Append @item (taken; NULL if it could not be made) under @key. */
+static bool attach(cJSON *object, const char *key, cJSON *item)
+{
+	if (item != NULL && cJSON_AddItemToObject(object, key, item))
+		return true;
+	cJSON_Delete(item);
+	return false;
+}
+
+/* The items of "A,B,C", as an array. NULL when out of memory. */
+static cJSON *split_at_commas(const char *text)
+{
+	cJSON *array = cJSON_CreateArray();
+	char *copy = strdup(text);
+	char *rest = copy;
+	char *item;
+
+	if (array == NULL || copy == NULL)
+		goto err;
+	while ((item = strsep(&rest, ",")) != NULL) {
+		cJSON *string = cJSON_CreateString(item);
+
+		if (string == NULL)
+			goto err;
+		cJSON_AddItemToArray(array, string);
+	}
+	free(copy);
+	return array;
+
+err:
+	free(copy);
+	cJSON_Delete(array);
+	return NULL;
+}
+
+/* {"listeners": [{"listen": …, "upstream": …, "trusted_proxies": […], "transparent": …}]}, or NULL when
+ * out of memory. */
+static cJSON *tree_of_flags(const struct config_flags *flags)
+{
+	cJSON *root = cJSON_CreateObject();
+	cJSON *listeners = root != NULL ? cJSON_AddArrayToObject(root, "listeners") : NULL;
+	cJSON *l = listeners != NULL ? cJSON_CreateObject() : NULL;
+
+	if (l == NULL)
+		goto err;
+	cJSON_AddItemToArray(listeners, l);
+	if (attach(l, "listen", cJSON_CreateString(flags->listen)) &&
+	    attach(l, "upstream", cJSON_CreateString(flags->upstream)) &&
+	    attach(l, "trusted_proxies", split_at_commas(flags->trust)) &&
+	    attach(l, "transparent", cJSON_CreateBool(flags->transparent)))
+		return root;
+err:
+	cJSON_Delete(root);
+	return NULL;
+}
+
+int config_load_flags(const struct config_flags *flags, struct config **ret,
+		      struct config_error *reterr)
+{
+	struct config_document d = { .name = "flags", .is_flags = true, .error = reterr };
+	const char *missing = flags->listen == NULL     ? "--listen"
+			      : flags->upstream == NULL ? "--upstream"
+			      : flags->trust == NULL    ? "--trust"
+							: NULL;
+	int rv;
+
+	if (missing != NULL) {
+		snprintf(reterr->text, sizeof reterr->text,
+			 "%s is missing; --listen, --upstream and --trust go together", missing);
+		return -EINVAL;
+	}
+	rv = config_document_print(&d, tree_of_flags(flags));
+	if (rv == 0)
+		rv = read_document(&d, ".", ret);
+	config_document_fini(&d);
+	return rv;
+}

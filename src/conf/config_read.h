@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/* From JSON values to struct config, along the tables of config_keys.c. Inside src/conf only. */
+#ifndef CONFIG_READ_H
+#define CONFIG_READ_H
+
+#include <stddef.h>
+
+#include "base/bug.h"
+#include "conf/config_keys.h"
+
+struct cidr_set;
+struct config;
+struct config_place;
+
+/* One of `proxy_lists`. */
+struct config_list {
+	const char *name;     /* borrowed from the document */
+	struct cidr_set *set; /* not sealed; only ever added to others */
+};
+
+/* {"file": …} in `proxy_lists` */
+struct config_list_file {
+	char *file;
+};
+
+/* What is known while one configuration is being read. */
+struct config_reading {
+	struct config *config;
+	const char *directory; /* where files of `proxy_lists` are looked up */
+	struct config_list *lists;
+	size_t list_count;
+};
+
+void config_reading_fini(struct config_reading *r);
+
+/* Read the members of the object at @at into @base by the table, in the table's order: what later keys depend on
+ * stands before them there. Keys that are absent get their default. */
+int config_read_object(struct config_reading *r, const struct config_place *at,
+		       const struct config_table *table, void *base) MUST_CHECK;
+
+/* "must be …", with a hint if only the quotes are wrong. Returns -EINVAL. */
+int config_refuse_form(const struct config_place *at, const struct config_key *key);
+
+/* Readers named by the tables. */
+int config_read_listeners(struct config_reading *r, const struct config_place *at,
+			  const struct config_key *key, void *base);
+int config_read_listen(struct config_reading *r, const struct config_place *at,
+		       const struct config_key *key, void *base);
+int config_read_upstream(struct config_reading *r, const struct config_place *at,
+			 const struct config_key *key, void *base);
+int config_read_upstream_ipv4(struct config_reading *r, const struct config_place *at,
+			      const struct config_key *key, void *base);
+int config_read_upstream_ipv6(struct config_reading *r, const struct config_place *at,
+			      const struct config_key *key, void *base);
+int config_read_versions(struct config_reading *r, const struct config_place *at,
+			 const struct config_key *key, void *base);
+int config_read_proxy_lists(struct config_reading *r, const struct config_place *at,
+			    const struct config_key *key, void *base);
+int config_read_trusted_proxies(struct config_reading *r, const struct config_place *at,
+				const struct config_key *key, void *base);
+
+#endif

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+/* Who is trusted: proxy_lists, and trusted_proxies that refer to them. */
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cidr_set.h"
+#include "base/strbuf.h"
+#include "conf/config.h"
+#include "conf/config_document.h"
+#include "conf/config_place.h"
+#include "conf/config_read.h"
+
+/* In trusted_proxies: whoever connects to a unix socket (nginx's word). */
+#define UNIX_PEERS "unix:"
+
+#define NAMES_MAX 512
+
+/* What is meant as an address, right or wrong; no list may be named so. */
+static bool looks_like_address(const char *text)
+{
+	return isdigit((unsigned char)text[0]) || strpbrk(text, ":/") != NULL;
+}
+
+static int add_network(const struct config_place *at, struct cidr_set *set)
+{
+	char why[CIDR_ERROR_MAX];
+	struct cidr c;
+
+	if (cidr_parse(at->value->valuestring, &c, why) != 0)
+		return config_refuse(at, "%s", why);
+	return cidr_set_add(set, &c) == 0 ? 0 : config_no_memory(at->document);
+}
+
+static int add_networks(const struct config_place *at, struct cidr_set *set)
+{
+	if (at->value->child == NULL)
+		return config_refuse(at, "an empty list trusts nobody; add a network or remove it");
+	for (const cJSON *c = at->value->child; c != NULL; c = c->next) {
+		struct config_place place = { at->document, at, c };
+		int rv;
+
+		if (!cJSON_IsString(c))
+			return config_refuse(&place, "must be a network or an address in quotes");
+		rv = add_network(&place, set);
+		if (rv != 0)
+			return rv;
+	}
+	return 0;
+}
+
+/* The array in the file @path; mistakes in it are told by its own lines. */
+static int add_networks_of_file(const struct config_document *parent, const char *path,
+				struct cidr_set *set)
+{
+	struct config_document d = { .name = path, .error = parent->error };
+	int rv = config_document_read(&d, path);
+
+	if (rv == 0) {
+		struct config_place root = { &d, NULL, d.root };
+
+		rv = cJSON_IsArray(d.root)
+			 ? add_networks(&root, set)
+			 : config_refuse(&root, "must be an array of networks, such as "
+						"[\"10.0.0.0/24\"]");
+	}
+	config_document_fini(&d);
+	return rv;
+}
+
+/* @at is {"file": …}. */
+static int read_list_file(struct config_reading *r, const struct config_place *at,
+			  struct cidr_set *set)
+{
+	struct config_list_file list = { NULL };
+	int rv = config_read_object(r, at, &config_list_file_table, &list);
+	size_t size;
+	char *path;
+
+	if (rv != 0)
+		return rv;
+	size = strlen(r->directory) + 1 + strlen(list.file) + 1;
+	path = malloc(size);
+	if (path == NULL) {
+		rv = config_no_memory(at->document);
+	} else {
+		bool absolute = list.file[0] == '/';
+
+		snprintf(path, size, "%s%s%s", absolute ? "" : r->directory, absolute ? "" : "/",
+			 list.file);
+		rv = add_networks_of_file(at->document, path, set);
+	}
+	free(path);
+	free(list.file);
+	return rv;
+}
+
+static const struct config_list *find_list(const struct config_reading *r, const char *name)
+{
+	for (size_t i = 0; i < r->list_count; i++)
+		if (strcmp(r->lists[i].name, name) == 0)
+			return &r->lists[i];
+	return NULL;
+}
+
+static int read_list(struct config_reading *r, const struct config_place *at)
+{
+	struct config_list *list = &r->lists[r->list_count];
+
+	if (at->value->string[0] == '\0' || looks_like_address(at->value->string))
+		return config_refuse_key(at,
+					 "a list needs a name that does not look like an address");
+	if (find_list(r, at->value->string) != NULL)
+		return config_refuse_key(at, "this key stands here twice; remove one");
+	list->name = at->value->string;
+	list->set = cidr_set_create();
+	if (list->set == NULL)
+		return config_no_memory(at->document);
+	r->list_count++;
+	if (cJSON_IsArray(at->value))
+		return add_networks(at, list->set);
+	if (cJSON_IsObject(at->value))
+		return read_list_file(r, at, list->set);
+	return config_refuse(at, "must be an array of networks or {\"file\": \"nlb.json\"}");
+}
+
+int config_read_proxy_lists(struct config_reading *r, const struct config_place *at,
+			    const struct config_key *key, void *base)
+{
+	int rv = 0;
+
+	(void)base;
+	if (!cJSON_IsObject(at->value))
+		return config_refuse_form(at, key);
+	r->lists = calloc((size_t)cJSON_GetArraySize(at->value) + 1, sizeof *r->lists);
+	if (r->lists == NULL)
+		return config_no_memory(at->document);
+	for (const cJSON *c = at->value->child; rv == 0 && c != NULL; c = c->next) {
+		struct config_place place = { at->document, at, c };
+
+		rv = read_list(r, &place);
+	}
+	return rv;
+}
+
+static int refuse_unknown_list(const struct config_reading *r, const struct config_place *at)
+{
+	char names[NAMES_MAX];
+	struct strbuf s;
+
+	if (r->list_count == 0)
+		return config_refuse(at, "not an address or a network, and no \"proxy_lists\" "
+					 "define names");
+	strbuf_init(&s, names, sizeof names);
+	for (size_t i = 0; i < r->list_count; i++)
+		strbuf_printf(&s, "%s\"%s\"", i > 0 ? ", " : "", r->lists[i].name);
+	return config_refuse(at, "not an address, a network or one of \"proxy_lists\": %s", names);
+}
+
+static int read_trusted(const struct config_reading *r, const struct config_place *at,
+			struct listener_config *l)
+{
+	const char *text = cJSON_GetStringValue(at->value);
+	const struct config_list *list;
+
+	if (text == NULL)
+		return config_refuse(at, "must be a network, an address or a name from "
+					 "proxy_lists, in quotes");
+	if (strcmp(text, UNIX_PEERS) == 0) {
+		if (l->listen.kind != ENDPOINT_UNIX)
+			return config_refuse(at,
+					     "only for a listener on a unix socket; this one "
+					     "listens on %s",
+					     l->listen.text);
+		l->trust_unix = true;
+		return 0;
+	}
+	list = find_list(r, text);
+	if (list != NULL)
+		return cidr_set_add_set(l->trusted, list->set) == 0
+			   ? 0
+			   : config_no_memory(at->document);
+	if (!looks_like_address(text))
+		return refuse_unknown_list(r, at);
+	return add_network(at, l->trusted);
+}
+
+int config_read_trusted_proxies(struct config_reading *r, const struct config_place *at,
+				const struct config_key *key, void *base)
+{
+	struct listener_config *l = base;
+
+	if (!cJSON_IsArray(at->value))
+		return config_refuse_form(at, key);
+	if (at->value->child == NULL)
+		return config_refuse(at, "an empty list trusts nobody; add the load balancer's "
+					 "networks");
+	l->trusted = cidr_set_create();
+	if (l->trusted == NULL)
+		return config_no_memory(at->document);
+	for (const cJSON *c = at->value->child; c != NULL; c = c->next) {
+		struct config_place place = { at->document, at, c };
+		int rv = read_trusted(r, &place, l);
+
+		if (rv != 0)
+			return rv;
+	}
+	if (l->listen.kind == ENDPOINT_UNIX && !l->trust_unix)
+		return config_refuse_whole(at,
+					   "peers on a unix socket have no address; add "
+					   "\"unix:\" to trust whoever can open %s",
+					   l->listen.path);
+	cidr_set_seal(l->trusted);
+	return 0;
+}
