@@ -57,11 +57,19 @@ int poller_add(struct poller *p, int fd, uint32_t events, struct poller_watch *w
 	return epoll_ctl(p->fd, EPOLL_CTL_ADD, fd, &e) == 0 ? 0 : -errno;
 }
 
-void poller_modify(struct poller *p, int fd, uint32_t events, struct poller_watch *w)
+void poller_repeat(struct poller *p, int fd, struct poller_watch *w)
 {
-	struct epoll_event e = { .events = events, .data.ptr = w };
+	struct epoll_event e = { .events = POLLER_SOCKET, .data.ptr = w };
 	int rv = epoll_ctl(p->fd, EPOLL_CTL_MOD, fd, &e);
 
 	assert(rv == 0); /* ENOENT and EBADF would be ours, and MOD needs no memory */
+	(void)rv;
+}
+
+void poller_remove(struct poller *p, int fd)
+{
+	int rv = epoll_ctl(p->fd, EPOLL_CTL_DEL, fd, NULL);
+
+	assert(rv == 0);
 	(void)rv;
 }

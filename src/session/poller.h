@@ -47,7 +47,10 @@ void poller_close(struct poller *p, uv_close_cb cb);
  * Returns 0 or a negative errno. */
 int poller_add(struct poller *p, int fd, uint32_t events, struct poller_watch *w) MUST_CHECK;
 
-/* Change the events, or have what is still there reported again. Cannot fail for an @fd that was added. */
-void poller_modify(struct poller *p, int fd, uint32_t events, struct poller_watch *w);
+/* Have what is still there reported again. @fd was added. */
+void poller_repeat(struct poller *p, int fd, struct poller_watch *w);
+
+/* Stop watching @fd, which stays open. It was added. */
+void poller_remove(struct poller *p, int fd);
 
 #endif

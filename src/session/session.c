@@ -114,10 +114,8 @@ static void session_pump(struct session *s)
 	case RELAY_WAIT:
 		break;
 	case RELAY_MORE:
-		poller_modify(&env->poller, s->relay.side[RELAY_CLIENT].fd, POLLER_SOCKET,
-			      &s->client_watch);
-		poller_modify(&env->poller, s->relay.side[RELAY_UPSTREAM].fd, POLLER_SOCKET,
-			      &s->upstream_watch);
+		poller_repeat(&env->poller, s->relay.side[RELAY_CLIENT].fd, &s->client_watch);
+		poller_repeat(&env->poller, s->relay.side[RELAY_UPSTREAM].fd, &s->upstream_watch);
 		break;
 	case RELAY_FINISHED:
 		session_close(s, OUTCOME_finished);

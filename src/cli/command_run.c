@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/* `unproxy run`: the job itself, in the foreground. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/config_source.h"
+#include "conf/config.h"
+#include "obs/log.h"
+#include "server/server.h"
+
+/* How long an output that does not move may hold up our end [ms]. */
+#define LOG_FLUSH_MS 2000
+
+static_assert((int)CONFIG_LOG_ERROR == (int)LOG_ERROR && (int)CONFIG_LOG_DEBUG == (int)LOG_DEBUG,
+	      "log levels are in the same order");
+static_assert((int)CONFIG_LOG_JSON == (int)LOG_JSON && (int)CONFIG_LOG_TEXT == (int)LOG_TEXT,
+	      "log formats are in the same order");
+
+static int run_server(struct config *config, struct log *log)
+{
+	struct server *server;
+	struct server_error error;
+
+	if (server_create(config, log, &server, &error) != 0) {
+		fprintf(stderr, "unproxy: %s\n", error.text);
+		return COMMAND_FAILED;
+	}
+	server_run(server);
+	server_destroy(server);
+	return COMMAND_OK;
+}
+
+int command_run(int argc, char **argv)
+{
+	struct config *config;
+	struct log *log;
+	int status = config_source_load(argc, argv, &config);
+	int rv;
+
+	if (status != COMMAND_OK || config == NULL)
+		return status;
+	rv = log_create(config->log_output, (enum log_format)config->log_format,
+			(enum log_level)config->log_level, &log);
+	if (rv != 0) {
+		fprintf(stderr, "unproxy: log.output: %s: %s; make it writable, or change it\n",
+			config->log_output, strerror(-rv));
+		config_unref(config);
+		return COMMAND_FAILED;
+	}
+	status = run_server(config, log);
+	log_destroy(log, LOG_FLUSH_MS);
+	config_unref(config);
+	return status;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/* Listening sockets: bound as configured, with the options that accepted sockets inherit. */
+#ifndef LISTEN_SOCKET_H
+#define LISTEN_SOCKET_H
+
+#include <stdint.h>
+
+#include "base/bug.h"
+
+struct endpoint;
+
+#define LISTEN_SOCKET_ERROR_MAX 256
+
+/* Open @count listening sockets for @e, one for each worker, into @ret_fds; connections are spread over
+ * them (SO_REUSEPORT; a unix socket is shared). Port 0 takes a free one, the same for all.
+ * Returns 0; or a negative errno with nothing left open, and what is wrong and what to do about it in @reterr. */
+int listen_sockets_open(const struct endpoint *e, unsigned count, int *ret_fds,
+			char reterr[static LISTEN_SOCKET_ERROR_MAX]) MUST_CHECK;
+
+/* The port that @fd is bound to; 0 for a unix socket. */
+uint16_t listen_socket_port(int fd);
+
+/* New clients cannot find a unix socket any more; nothing for others. */
+void listen_socket_unlink(const struct endpoint *e);
+
+#endif

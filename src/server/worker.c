@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/* Happy path: worker_create() opens the loop and its parts on the calling thread, worker_start()
+ * hands them to a new one. worker_post(DRAIN) closes the listeners; when the last session has ended, the
+ * handles are closed, the loop runs out, and done_cb reports it.
+ *
+ * What can go wrong:
+ * - Sessions outlast the drain: worker_post(STOP) resets them.
+ * - A name is being resolved at the end: the loop waits for the answer, or for its cancellation. */
+#include "server/worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static void worker_on_env_closed(struct session_env *env)
+{
+	(void)env; /* the loop runs out by itself */
+}
+
+/* End what is left and let the loop run out. */
+static void worker_finish(struct worker *w)
+{
+	if (w->finishing)
+		return;
+	w->finishing = true;
+	for (size_t i = 0; i < w->listener_count; i++)
+		listener_stop(&w->listeners[i]);
+	session_env_end_sessions(&w->env, OUTCOME_shutdown);
+	for (size_t i = 0; i < w->listener_count; i++) {
+		session_service_stop(&w->listeners[i].service);
+		listener_fini(&w->listeners[i]);
+	}
+	session_env_close(&w->env, worker_on_env_closed);
+	uv_close((uv_handle_t *)&w->wake, NULL);
+}
+
+static void worker_on_empty(struct session_env *env)
+{
+	worker_finish(env->data);
+}
+
+static void worker_drain(struct worker *w)
+{
+	for (size_t i = 0; i < w->listener_count; i++)
+		listener_stop(&w->listeners[i]);
+	w->env.empty_cb = worker_on_empty;
+	session_env_reap(&w->env); /* there may be no session even now */
+}
+
+static void worker_on_wake(uv_async_t *wake)
+{
+	struct worker *w = container_of(wake, struct worker, wake);
+
+	switch ((enum worker_phase)atomic_load(&w->phase)) {
+	case WORKER_SERVE:
+		break;
+	case WORKER_DRAIN:
+		worker_drain(w);
+		break;
+	case WORKER_STOP:
+		worker_finish(w);
+		break;
+	}
+}
+
+static void worker_run(void *data)
+{
+	struct worker *w = data;
+
+	uv_run(&w->loop, UV_RUN_DEFAULT);
+	atomic_store(&w->done, true);
+	w->done_cb(w->data);
+}
+
+static int worker_open(struct worker *w, const struct worker_options *options)
+{
+	struct session_env_options env = options->env;
+	int rv;
+
+	env.data = w;
+	rv = uv_loop_init(&w->loop);
+	if (rv != 0)
+		return rv;
+	rv = uv_async_init(&w->loop, &w->wake, worker_on_wake);
+	if (rv != 0)
+		goto err_after_loop;
+	rv = session_env_open(&w->env, &w->loop, &env);
+	if (rv != 0)
+		goto err_after_async;
+	return 0;
+
+err_after_async:
+	uv_close((uv_handle_t *)&w->wake, NULL);
+err_after_loop:
+	uv_run(&w->loop, UV_RUN_DEFAULT); /* for the close callbacks */
+	uv_loop_close(&w->loop);
+	return rv;
+}
+
+static void worker_add_listeners(struct worker *w, const struct worker_options *options)
+{
+	for (size_t i = 0; i < options->listener_count; i++) {
+		const struct worker_listener *l = &options->listeners[i];
+
+		listener_init(&w->listeners[i], l->fd, &w->env, l->config, l->admission,
+			      l->addresses);
+	}
+	w->listener_count = options->listener_count;
+}
+
+int worker_create(const struct worker_options *options, struct worker **ret)
+{
+	struct worker *w = calloc(1, sizeof *w);
+	int rv = -ENOMEM;
+
+	if (w == NULL)
+		return -ENOMEM;
+	w->listeners = calloc(options->listener_count, sizeof *w->listeners);
+	if (w->listeners == NULL)
+		goto err_after_alloc;
+	rv = worker_open(w, options);
+	if (rv != 0)
+		goto err_after_alloc;
+	w->done_cb = options->done_cb;
+	w->data = options->data;
+	worker_add_listeners(w, options);
+	*ret = w;
+	return 0;
+
+err_after_alloc:
+	free(w->listeners);
+	free(w);
+	return rv;
+}
+
+int worker_start(struct worker *w)
+{
+	int rv;
+
+	for (size_t i = 0; i < w->listener_count; i++) {
+		rv = listener_start(&w->listeners[i]);
+		if (rv != 0)
+			return rv;
+	}
+	rv = uv_thread_create(&w->thread, worker_run, w);
+	w->started = rv == 0;
+	return rv;
+}
+
+void worker_post(struct worker *w, enum worker_phase phase)
+{
+	atomic_store(&w->phase, (int)phase);
+	uv_async_send(&w->wake);
+}
+
+void worker_destroy(struct worker *w)
+{
+	int rv;
+
+	if (w == NULL)
+		return;
+	if (w->started) {
+		uv_thread_join(&w->thread);
+	} else {
+		worker_finish(w);
+		uv_run(&w->loop, UV_RUN_DEFAULT);
+	}
+	rv = uv_loop_close(&w->loop);
+	assert(rv == 0); /* UV_EBUSY: something of ours was not closed */
+	(void)rv;
+	free(w->listeners);
+	free(w);
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* A thread with a loop, its listeners and their sessions. Workers share nothing but the counts of
+ * admission and the configuration, which is read-only. */
+#ifndef WORKER_H
+#define WORKER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include <uv.h>
+
+#include "base/bug.h"
+#include "server/listener.h"
+#include "session/session_env.h"
+
+/* What a worker is to do. It only ever rises. */
+enum worker_phase {
+	WORKER_SERVE,
+	WORKER_DRAIN, /* accept no more, let the sessions finish, end */
+	WORKER_STOP,  /* reset the sessions that are left, end */
+};
+
+struct worker {
+	uv_loop_t loop;
+	uv_thread_t thread;
+	uv_async_t wake;
+	atomic_int phase; /* enum worker_phase; written by worker_post() */
+	struct session_env env;
+	struct listener *listeners;
+	size_t listener_count;
+	bool started;
+	bool finishing;
+	atomic_bool done;            /* its loop has ended */
+	void (*done_cb)(void *data); /* on its thread, after the loop has ended */
+	void *data;
+};
+
+/* A listener that a worker is to serve. All of it is borrowed until worker_destroy(), but for the fd. */
+struct worker_listener {
+	const struct listener_config *config;
+	struct admission *admission;                /* or NULL */
+	const struct upstream_addresses *addresses; /* two, see session_service_init() */
+	int fd;                                     /* a listening socket; the worker takes it */
+};
+
+/* Borrowed for the call. */
+struct worker_options {
+	const struct worker_listener *listeners;
+	size_t listener_count;
+	struct session_env_options env;
+	void (*done_cb)(void *data);
+	void *data;
+};
+
+/* Set up everything but the thread. Returns 0, or a negative errno with nothing left behind and the
+ * fds still the caller's. */
+int worker_create(const struct worker_options *options, struct worker **ret) MUST_CHECK;
+
+/* Start the thread, which accepts from now on. Returns 0 or a libuv error. */
+int worker_start(struct worker *w) MUST_CHECK;
+
+/* Tell it what to do next. Any thread. */
+void worker_post(struct worker *w, enum worker_phase phase);
+
+/* Join the thread, which is done or was never started, and free. NULL does nothing. */
+void worker_destroy(struct worker *w);
+
+#endif
