@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/config_source.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bug.h"
+#include "cli/command.h"
+#include "conf/config_load.h"
+
+#define ENVIRONMENT "UNPROXY_CONFIG"
+
+enum { /* of getopt_long(3), beside the letters */
+	OPTION_LISTEN = 256,
+	OPTION_UPSTREAM,
+	OPTION_TRUST,
+	OPTION_TRANSPARENT,
+};
+
+static const struct option shared_options[] = {
+	{ "config", required_argument, NULL, 'c' },
+	{ "listen", required_argument, NULL, OPTION_LISTEN },
+	{ "upstream", required_argument, NULL, OPTION_UPSTREAM },
+	{ "trust", required_argument, NULL, OPTION_TRUST },
+	{ "transparent", no_argument, NULL, OPTION_TRANSPARENT },
+	{ "help", no_argument, NULL, 'h' },
+};
+
+#define OPTIONS_MAX 16
+
+/* What the command line says. */
+struct source {
+	const char *command;
+	const char *file;
+	struct config_flags flags;
+	const char *a_flag; /* one of the flags that was given, for messages */
+	bool help;
+};
+
+/* Each value once. */
+static int set_once(const struct source *s, const char **member, const char *name)
+{
+	if (*member != NULL)
+		return command_usage_error(s->command, "%s is given twice", name);
+	*member = optarg;
+	return COMMAND_OK;
+}
+
+/* The option that getopt_long(3) complains about, as it was written. */
+static const char *written_option(char **argv, char letter[static 3])
+{
+	if (strncmp(argv[optind - 1], "--", 2) == 0)
+		return argv[optind - 1];
+	snprintf(letter, 3, "-%c", optopt);
+	return letter;
+}
+
+static int take_option(struct source *s, int option, char **argv)
+{
+	char letter[3];
+
+	switch (option) {
+	case 'c':
+		return set_once(s, &s->file, "-c");
+	case OPTION_LISTEN:
+		s->a_flag = "--listen";
+		return set_once(s, &s->flags.listen, "--listen");
+	case OPTION_UPSTREAM:
+		s->a_flag = "--upstream";
+		return set_once(s, &s->flags.upstream, "--upstream");
+	case OPTION_TRUST:
+		s->a_flag = "--trust";
+		return set_once(s, &s->flags.trust, "--trust (separate networks by commas)");
+	case OPTION_TRANSPARENT:
+		s->a_flag = "--transparent";
+		s->flags.transparent = true;
+		return COMMAND_OK;
+	case 'h':
+		s->help = true;
+		return COMMAND_OK;
+	case 0: /* an option of the command's own */
+		return COMMAND_OK;
+	case ':':
+		return command_usage_error(s->command, "%s needs a value",
+					   written_option(argv, letter));
+	default:
+		return command_usage_error(s->command, "unknown option %s",
+					   written_option(argv, letter));
+	}
+}
+
+static int parse_options(int argc, char **argv, const struct option *more, struct source *s)
+{
+	struct option options[OPTIONS_MAX] = { { 0 } };
+	size_t count = ARRAY_SIZE(shared_options);
+	int option;
+
+	memcpy(options, shared_options, sizeof shared_options);
+	for (; more != NULL && more->name != NULL; more++) {
+		assert(count < OPTIONS_MAX - 1);
+		options[count++] = *more;
+	}
+	opterr = 0; /* we say it ourselves */
+	optind = 0; /* start over, whoever used getopt before */
+	while (!s->help && (option = getopt_long(argc, argv, "+:c:h", options, NULL)) != -1) {
+		int rv = take_option(s, option, argv);
+
+		if (rv != COMMAND_OK)
+			return rv;
+	}
+	if (!s->help && optind < argc)
+		return command_usage_error(s->command,
+					   "unexpected argument \"%s\"; a file is named by -c FILE",
+					   argv[optind]);
+	return COMMAND_OK;
+}
+
+/* Exactly one of the three may be there. */
+static int check_sources(const struct source *s, const char *environment)
+{
+	const char *given[3];
+	size_t count = 0;
+
+	if (s->file != NULL)
+		given[count++] = "-c";
+	if (environment != NULL)
+		given[count++] = "the environment variable " ENVIRONMENT;
+	if (s->a_flag != NULL)
+		given[count++] = s->a_flag;
+	if (count == 0)
+		return command_usage_error(
+		    s->command, "there is no configuration; give -c FILE, or --listen ADDR "
+				"--upstream ADDR --trust CIDR, or set " ENVIRONMENT " to the JSON");
+	if (count > 1)
+		return command_usage_error(s->command,
+					   "the configuration comes from one place, but %s and %s "
+					   "are both given; drop one",
+					   given[0], given[1]);
+	return COMMAND_OK;
+}
+
+static int load(const struct source *s, const char *environment, struct config **ret)
+{
+	struct config_error error;
+	int rv;
+
+	if (s->file != NULL)
+		rv = config_load_file(s->file, ret, &error);
+	else if (environment != NULL)
+		rv = config_load_text(ENVIRONMENT, ".", environment, strlen(environment), ret,
+				      &error);
+	else
+		rv = config_load_flags(&s->flags, ret, &error);
+	if (rv == 0)
+		return COMMAND_OK;
+	fprintf(stderr, "unproxy: %s\n", error.text);
+	return rv == -EINVAL ? COMMAND_USAGE : COMMAND_FAILED;
+}
+
+int config_source_load_more(int argc, char **argv, const struct option *more, struct config **ret)
+{
+	struct source s = { .command = argv[0] };
+	const char *environment = getenv(ENVIRONMENT);
+	int rv = parse_options(argc, argv, more, &s);
+
+	*ret = NULL;
+	if (rv != COMMAND_OK)
+		return rv;
+	if (s.help) {
+		command_help_print(s.command);
+		return COMMAND_OK;
+	}
+	if (environment != NULL && environment[0] == '\0')
+		environment = NULL; /* how some orchestrators unset it */
+	rv = check_sources(&s, environment);
+	return rv == COMMAND_OK ? load(&s, environment, ret) : rv;
+}
+
+int config_source_load(int argc, char **argv, struct config **ret)
+{
+	return config_source_load_more(argc, argv, NULL, ret);
+}
