@@ -49,9 +49,11 @@ struct listener_config {
 	bool allow_loopback_clients;
 };
 
+#define CONFIG_WORKERS_MAX 1024
+
 struct config {
 	atomic_uint references;
-	unsigned workers; /* 0: auto */
+	unsigned workers; /* 0: auto; at most CONFIG_WORKERS_MAX */
 	struct listener_config *listeners;
 	size_t listener_count; /* at least 1 */
 	enum config_log_level log_level;

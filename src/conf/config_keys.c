@@ -197,7 +197,7 @@ static const struct config_key root_keys[] = {
 	  .kind = CONFIG_UINT,
 	  MEMBER(struct config, workers),
 	  .min = 1,
-	  .max = 1024,
+	  .max = CONFIG_WORKERS_MAX,
 	  .zero = "auto",
 	  .fallback = 0,
 	  .help = "event-loop threads; auto: the CPUs this process may use" },
