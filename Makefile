@@ -1,0 +1,50 @@
+# The front door. Every target does its own set-up on a fresh Debian 12, as root.
+#
+#   make run      build, and show the main job: an application behind unproxy, a header sent through
+#   make test     everything that must pass; what CI runs
+#   make fuzz     run the fuzz targets for FUZZ_SECONDS each (default 600)
+#   make bench    measure against HAProxy and nginx
+#   make format   apply .clang-format
+#   make install  build and install (PREFIX, DESTDIR)
+
+MAKEFLAGS += --no-print-directory
+
+PREFIX       ?= /usr/local
+FUZZ_SECONDS ?= 600
+PYTHON       := /usr/bin/python3
+
+.PHONY: all run test fuzz bench format install clean
+
+all: build/build.ninja
+	@meson compile -C build
+
+run: all
+	@build/unproxy demo --once
+
+test:
+	@.ci/install test
+	@tests/run_all
+
+fuzz:
+	@.ci/install fuzz
+	@tests/fuzz/run $(FUZZ_SECONDS)
+
+bench:
+	@.ci/install bench
+	@test -d build-release || meson setup build-release --buildtype=release -Dtests=enabled
+	@meson compile -C build-release
+	@$(PYTHON) tests/bench/run.py --unproxy build-release/unproxy --tools build-release/tests/bench
+
+format:
+	@git ls-files '*.c' '*.h' | xargs clang-format-14 -i
+
+install: all
+	@meson configure build --prefix $(PREFIX)
+	@meson install -C build
+
+clean:
+	@rm -rf build build-*
+
+build/build.ninja:
+	@.ci/install build
+	@meson setup build
