@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/config_print.h"
+
+#include <string.h>
+
+#include "base/cidr_set.h"
+#include "conf/config.h"
+
+/* A list of thousands says no more than its beginning. */
+#define RANGES_SHOWN 5
+
+static void print_time(unsigned ms, FILE *out)
+{
+	if (ms % 1000 == 0)
+		fprintf(out, "%u s", ms / 1000);
+	else
+		fprintf(out, "%u ms", ms);
+}
+
+static void print_global(const struct config *c, FILE *out)
+{
+	static const char *const levels[] = {
+		[CONFIG_LOG_ERROR] = "error",
+		[CONFIG_LOG_WARN] = "warn",
+		[CONFIG_LOG_INFO] = "info",
+		[CONFIG_LOG_DEBUG] = "debug",
+	};
+
+	if (c->workers > 0)
+		fprintf(out, "workers      %u\n", c->workers);
+	else
+		fputs("workers      one for each CPU this process may use\n", out);
+	fprintf(out, "log          to %s as %s, level %s, %s line for each connection\n",
+		c->log_output, c->log_format == CONFIG_LOG_JSON ? "JSON" : "text",
+		levels[c->log_level], c->log_access ? "a" : "no");
+	fputs("SIGTERM      connections have ", out);
+	print_time(c->shutdown_timeout_ms, out);
+	fputs(" to finish\n", out);
+}
+
+static void print_endpoints(const struct listener_config *l, FILE *out)
+{
+	bool everywhere = strncmp(l->listen.text, "[::]:", 5) == 0;
+
+	fprintf(out, "  listen       %s%s\n", l->listen.text, everywhere ? ", IPv4 too" : "");
+	if (l->upstream_is_pair)
+		fprintf(out, "  upstream     %s for IPv4 clients, %s for IPv6 clients\n",
+			l->upstream[0].text, l->upstream[1].text);
+	else
+		fprintf(out, "  upstream     %s\n", l->upstream[0].text);
+}
+
+static void print_trust(const struct listener_config *l, FILE *out)
+{
+	size_t count = cidr_set_count(l->trusted);
+	char range[CIDR_RANGE_TEXT_MAX];
+
+	fputs("  trusted      ", out);
+	if (l->trust_unix)
+		fprintf(out, "whoever can open %s%s", l->listen.path, count > 0 ? ", " : "");
+	if (count > 0)
+		fprintf(out, "%zu network%s: ", count, count > 1 ? "s" : "");
+	for (size_t i = 0; i < count && i < RANGES_SHOWN; i++) {
+		cidr_set_format_range(l->trusted, i, range);
+		fprintf(out, "%s%s", i > 0 ? ", " : "", range);
+	}
+	if (count > RANGES_SHOWN)
+		fprintf(out, " and %zu more", count - RANGES_SHOWN);
+	fputs("\n", out);
+}
+
+static void print_header_rules(const struct listener_config *l, FILE *out)
+{
+	const char *versions = l->versions == CONFIG_VERSION_1   ? "1"
+			       : l->versions == CONFIG_VERSION_2 ? "2"
+								 : "1 or 2";
+
+	fprintf(out, "  header       %s, version %s, at most %u bytes, within ",
+		l->header_optional ? "optional" : "required", versions, l->max_header_bytes);
+	print_time(l->header_timeout_ms, out);
+	fprintf(out, "\n  untrusted    peers are %s\n",
+		l->untrusted_pass ? "relayed as they come, as their own client" : "rejected");
+	fprintf(out, "  loopback     client addresses 127.0.0.0/8 and ::1 are %s\n",
+		l->allow_loopback_clients ? "accepted" : "refused");
+}
+
+static void print_limits(const struct listener_config *l, FILE *out)
+{
+	fputs("  connecting   at most ", out);
+	print_time(l->connect_timeout_ms, out);
+	fputs("\n  idle         ", out);
+	if (l->idle_timeout_ms > 0) {
+		fputs("closed after ", out);
+		print_time(l->idle_timeout_ms, out);
+		fputs("\n", out);
+	} else {
+		fputs("never closed\n", out);
+	}
+	if (l->max_connections > 0)
+		fprintf(out, "  connections  at most %u\n", l->max_connections);
+	else
+		fputs("  connections  as many as the limit on open files allows\n", out);
+}
+
+void config_print(const struct config *c, FILE *out)
+{
+	print_global(c, out);
+	for (size_t i = 0; i < c->listener_count; i++) {
+		const struct listener_config *l = &c->listeners[i];
+
+		fprintf(out, "listener \"%s\"\n", l->name);
+		print_endpoints(l, out);
+		print_trust(l, out);
+		print_header_rules(l, out);
+		print_limits(l, out);
+	}
+}
