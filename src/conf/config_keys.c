@@ -405,6 +405,7 @@ void config_keys_list(struct strbuf *out)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(all_tables); i++)
 		for (size_t j = 0; j < all_tables[i]->count; j++)
-			if (is_known(&all_tables[i]->keys[j]))
+			if (is_known(&all_tables[i]->keys[j]) &&
+			    all_tables[i]->keys[j].kind != CONFIG_OBJECT)
 				list_key(all_tables[i], &all_tables[i]->keys[j], out);
 }

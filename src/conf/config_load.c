@@ -2,6 +2,7 @@
 #include "conf/config_load.h"
 
 #include <errno.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,31 +34,20 @@ static int read_document(const struct config_document *d, const char *directory,
 	return rv;
 }
 
-/* The folder that @path is in, to be freed. */
-static char *folder_of(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	if (slash == NULL)
-		return strdup(".");
-	return strndup(path, slash > path ? (size_t)(slash - path) : 1);
-}
-
 int config_load_file(const char *path, struct config **ret, struct config_error *reterr)
 {
 	struct config_document d = { .name = strcmp(path, "-") == 0 ? "stdin" : path,
 				     .error = reterr };
-	char *folder = folder_of(path);
+	char *copy = strdup(path); /* for dirname(3), which writes into it */
 	int rv;
 
-	if (folder == NULL)
-		rv = config_no_memory(&d);
-	else
-		rv = config_document_read(&d, path);
+	if (copy == NULL)
+		return config_no_memory(&d);
+	rv = config_document_read(&d, path);
 	if (rv == 0)
-		rv = read_document(&d, folder, ret);
+		rv = read_document(&d, dirname(copy), ret);
 	config_document_fini(&d);
-	free(folder);
+	free(copy);
 	return rv;
 }
 

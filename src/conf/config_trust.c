@@ -51,11 +51,11 @@ static int add_networks(const struct config_place *at, struct cidr_set *set)
 	return 0;
 }
 
-/* The array in the file @path; mistakes in it are told by its own lines. */
-static int add_networks_of_file(const struct config_document *parent, const char *path,
+/* The array in the file @path, which is named at @at. Mistakes in it are told by its own lines. */
+static int add_networks_of_file(const struct config_place *at, const char *path,
 				struct cidr_set *set)
 {
-	struct config_document d = { .name = path, .error = parent->error };
+	struct config_document d = { .name = path, .error = at->document->error };
 	int rv = config_document_read(&d, path);
 
 	if (rv == 0) {
@@ -65,6 +65,8 @@ static int add_networks_of_file(const struct config_document *parent, const char
 			 ? add_networks(&root, set)
 			 : config_refuse(&root, "must be an array of networks, such as "
 						"[\"10.0.0.0/24\"]");
+	} else if (rv != -EINVAL && rv != -ENOMEM) {
+		rv = config_refuse(at, "%s: %s", path, strerror(-rv));
 	}
 	config_document_fini(&d);
 	return rv;
@@ -74,6 +76,7 @@ static int add_networks_of_file(const struct config_document *parent, const char
 static int read_list_file(struct config_reading *r, const struct config_place *at,
 			  struct cidr_set *set)
 {
+	struct config_place file = { at->document, at, at->value->child };
 	struct config_list_file list = { NULL };
 	int rv = config_read_object(r, at, &config_list_file_table, &list);
 	size_t size;
@@ -90,7 +93,7 @@ static int read_list_file(struct config_reading *r, const struct config_place *a
 
 		snprintf(path, size, "%s%s%s", absolute ? "" : r->directory, absolute ? "" : "/",
 			 list.file);
-		rv = add_networks_of_file(at->document, path, set);
+		rv = add_networks_of_file(&file, path, set);
 	}
 	free(path);
 	free(list.file);
