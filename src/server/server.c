@@ -29,6 +29,10 @@
 #define FDS_RESERVED   64
 #define FDS_PER_WORKER 16
 
+/* Pipes for splicing: more bulk transfers than this at a time, and some of them are copied. Together they
+ * take at most an eighth of the descriptors. */
+#define PIPES_PER_WORKER 256
+
 /* A listener, as all workers share it. */
 struct server_listener {
 	const struct listener_config *config; /* in server.config */
@@ -53,6 +57,7 @@ struct server {
 	struct log *log;       /* borrowed */
 	struct log_buffer *log_buffer;
 	struct admission process; /* counts all connections */
+	unsigned pipes_per_worker;
 	struct server_listener *listeners;
 	size_t listener_count;
 	struct worker **workers;
@@ -198,14 +203,18 @@ static unsigned server_raise_fd_limit(void)
 	return limit.rlim_max < UINT32_MAX ? (unsigned)limit.rlim_max : UINT32_MAX;
 }
 
-/* A connection takes two descriptors. Listeners with a limit of their own have that as well. */
+/* Share the descriptors out: a connection takes two, a pipe takes two. */
 static void server_set_limits(struct server *s)
 {
 	unsigned fds = server_raise_fd_limit();
+	unsigned pipes = fds / 16 / s->workers_wanted;
 	unsigned reserved = FDS_RESERVED + s->workers_wanted * FDS_PER_WORKER;
-	unsigned limit = fds > 2 * reserved ? (fds - reserved) / 2 : fds / 4;
+	unsigned limit;
 	uint64_t wanted = 0;
 
+	s->pipes_per_worker = pipes < PIPES_PER_WORKER ? pipes : PIPES_PER_WORKER;
+	reserved += 2 * s->pipes_per_worker * s->workers_wanted;
+	limit = fds > 2 * reserved ? (fds - reserved) / 2 : fds / 4;
 	s->process.limit = limit > 0 ? limit : 1;
 	for (size_t i = 0; i < s->listener_count; i++) {
 		s->listeners[i].admission.limit = s->listeners[i].config->max_connections;
@@ -313,6 +322,7 @@ static int server_create_worker(struct server *s, struct worker_listener *parts)
 			.log = log_buffer_create(s->log),
 			.log_access = s->config->log_access,
 			.process = &s->process,
+			.pipes = s->pipes_per_worker,
 			.worker = s->worker_count,
 			.workers = s->workers_wanted,
 		},

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/bug.h"
+#include "session/relay_pipe.h"
 
 /* What one read takes, and thereby the most that is ever buffered a direction [bytes]. */
 #define RELAY_CHUNK ((size_t)64 * 1024)
@@ -28,14 +29,18 @@ struct relay_side {
 	bool failed;   /* the socket has an error pending: RST, or keepalive got no answer */
 };
 
-/* One direction, named after the end that is read. */
+/* One direction, named after the end that is read. Bytes in flight are held or piped, never both. */
 struct relay_flow {
 	uint8_t *held; /* read, not yet taken by the other side; owned, NULL when there is none */
-	uint32_t held_at;   /* first byte of it still to be written */
-	uint32_t held_size; /* [bytes] */
-	bool ended;         /* the end we read has sent FIN */
-	bool passed_on;     /* and we have passed it on */
-	uint64_t bytes;     /* written to the other side [bytes] */
+	uint32_t held_at;        /* first byte of it still to be written */
+	uint32_t held_size;      /* [bytes] */
+	struct relay_pipe *pipe; /* lent by the pool while splicing; NULL: none */
+	uint32_t piped;          /* in the pipe [bytes] */
+	uint8_t streak;          /* reads in a row that speak for the other way of moving bytes */
+	bool splicing;           /* the direction is bulk */
+	bool ended;              /* the end we read has sent FIN */
+	bool passed_on;          /* and we have passed it on */
+	uint64_t bytes;          /* written to the other side [bytes] */
 };
 
 struct relay {
@@ -51,11 +56,17 @@ enum relay_status {
 	RELAY_UPSTREAM_RESET,
 };
 
+/* What the relays of a worker share. */
+struct relay_shared {
+	uint8_t *scratch; /* RELAY_CHUNK bytes of nobody's in particular */
+	struct relay_pipes pipes;
+};
+
 /* No sockets yet. */
 void relay_init(struct relay *r);
 
 /* Frees what is held; the sockets stay the caller's. */
-void relay_fini(struct relay *r);
+void relay_fini(struct relay *r, struct relay_shared *shared);
 
 /* A new socket: nothing is known of it but that it may be written to. */
 void relay_set_socket(struct relay *r, enum relay_end end, int fd);
@@ -71,7 +82,7 @@ int64_t relay_send_first(struct relay *r, const uint8_t *data, size_t size) MUST
 /* The same without trying to write: there is no upstream yet. Returns 0 or -ENOMEM. */
 int relay_hold_first(struct relay *r, const uint8_t *data, size_t size) MUST_CHECK;
 
-/* Move what can be moved now. @scratch is RELAY_CHUNK bytes of nobody's in particular. */
-enum relay_status relay_pump(struct relay *r, uint8_t *scratch) MUST_CHECK;
+/* Move what can be moved now. */
+enum relay_status relay_pump(struct relay *r, struct relay_shared *shared) MUST_CHECK;
 
 #endif

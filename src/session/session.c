@@ -86,7 +86,7 @@ void session_close(struct session *s, enum outcome outcome)
 		session_log(s, outcome);
 	session_close_socket(s->relay.side[RELAY_CLIENT].fd, orderly);
 	session_close_socket(s->relay.side[RELAY_UPSTREAM].fd, orderly);
-	relay_fini(&s->relay);
+	relay_fini(&s->relay, &env->relay);
 	free(s->saved);
 	free(s->tlvs);
 	admission_leave(env->process);
@@ -110,7 +110,7 @@ static void session_pump(struct session *s)
 {
 	struct session_env *env = s->service->env;
 
-	switch (relay_pump(&s->relay, env->scratch)) {
+	switch (relay_pump(&s->relay, &env->relay)) {
 	case RELAY_WAIT:
 		break;
 	case RELAY_MORE:

@@ -24,20 +24,21 @@ int session_env_open(struct session_env *env, uv_loop_t *loop,
 {
 	int rv;
 
-	env->scratch = malloc(SESSION_SCRATCH_SIZE);
-	if (env->scratch == NULL)
+	env->relay.scratch = malloc(SESSION_SCRATCH_SIZE);
+	if (env->relay.scratch == NULL)
 		return -ENOMEM;
 	rv = deadlines_init(&env->deadlines, loop);
 	assert(rv == 0); /* uv_timer_init() cannot fail */
 	rv = poller_open(&env->poller, loop);
 	if (rv != 0) {
 		deadlines_close(&env->deadlines, NULL);
-		free(env->scratch);
+		free(env->relay.scratch);
 		return rv;
 	}
 	env->poller.after_cb = session_env_on_round;
 	env->deadlines.after_cb = session_env_on_deadlines;
 	deadline_queue_init(&env->retry, &env->deadlines, RETRY_MS, session_on_retry);
+	relay_pipes_init(&env->relay.pipes, options->pipes);
 	env->loop = loop;
 	env->log = options->log;
 	env->log_access = options->log_access;
@@ -78,8 +79,9 @@ void session_env_close(struct session_env *env, void (*cb)(struct session_env *e
 	assert(env->count == 0);
 	session_env_reap(env);
 	deadline_queue_fini(&env->retry);
-	free(env->scratch);
-	env->scratch = NULL;
+	free(env->relay.scratch);
+	env->relay.scratch = NULL;
+	relay_pipes_fini(&env->relay.pipes);
 	env->closed_cb = cb;
 	env->closing_handles = 2;
 	poller_close(&env->poller, session_env_on_poller_closed);

@@ -61,8 +61,8 @@ struct session_env {
 	void (*empty_cb)(struct session_env *env); /* the last session ended, or NULL */
 	unsigned closing_handles;
 	void (*closed_cb)(struct session_env *env);
-	void *data;       /* the owner's */
-	uint8_t *scratch; /* SESSION_SCRATCH_SIZE bytes */
+	void *data;                /* the owner's */
+	struct relay_shared relay; /* its scratch is SESSION_SCRATCH_SIZE bytes; owned */
 };
 
 /* A listener, as its sessions see it. Sessions keep it in use until they end. */
@@ -79,6 +79,7 @@ struct session_env_options {
 	struct log_buffer *log;
 	bool log_access;
 	struct admission *process;
+	unsigned pipes;   /* how many for splicing; 0: always copy */
 	unsigned worker;  /* from 0 */
 	unsigned workers; /* how many */
 	void *data;

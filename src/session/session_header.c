@@ -208,7 +208,7 @@ static void session_parse_header(struct session *s, const uint8_t *data, size_t 
 static void session_read_header(struct session *s)
 {
 	struct relay_side *side = &s->relay.side[RELAY_CLIENT];
-	uint8_t *data = s->service->env->scratch;
+	uint8_t *data = s->service->env->relay.scratch;
 	size_t have = s->saved_size;
 	size_t room = have < RELAY_CHUNK / 2 ? RELAY_CHUNK - have : RELAY_CHUNK / 2;
 	ssize_t n;
@@ -237,7 +237,7 @@ void session_header_read(struct session *s)
  * and only for a hint in the log: a valid header from a stranger means a set-up gone wrong. */
 void session_header_refuse_untrusted(struct session *s)
 {
-	uint8_t *data = s->service->env->scratch;
+	uint8_t *data = s->service->env->relay.scratch;
 	const char *hint = NULL;
 	ssize_t n;
 
