@@ -2,6 +2,7 @@
 /* `unproxy run`: the job itself, in the foreground. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/command.h"
 #include "cli/config_source.h"
@@ -26,7 +27,10 @@ static int run_server(struct config *config, struct log *log)
 		fprintf(stderr, "unproxy: %s\n", error.text);
 		return COMMAND_FAILED;
 	}
-	server_run(server);
+	if (!server_run(server)) {
+		log_destroy(log, LOG_FLUSH_MS);
+		_exit(COMMAND_OK); /* exit(3) would wait for libuv's threads */
+	}
 	server_destroy(server);
 	return COMMAND_OK;
 }

@@ -33,6 +33,9 @@
  * take at most an eighth of the descriptors. */
 #define PIPES_PER_WORKER 256
 
+/* How long workers may take to end once they were told to reset everything [ms]. */
+#define STUCK_MS 1000
+
 /* A listener, as all workers share it. */
 struct server_listener {
 	const struct listener_config *config; /* in server.config */
@@ -49,9 +52,10 @@ struct server {
 	uv_signal_t signals[4];
 	size_t signal_count; /* handles that are open */
 	uv_async_t wake;     /* a worker is done, or server_stop() */
-	uv_timer_t timer;    /* shutdown_timeout_ms */
+	uv_timer_t timer;    /* shutdown_timeout_ms, then STUCK_MS */
 	atomic_bool stop_requested;
 	bool closing; /* the loop's handles */
+	bool stuck;   /* a worker does not end */
 	enum worker_phase phase;
 	struct config *config; /* a reference */
 	struct log *log;       /* borrowed */
@@ -75,6 +79,24 @@ static void server_post(struct server *s, enum worker_phase phase)
 			worker_post(s->workers[i], phase);
 }
 
+/* Every connection has been reset, so a worker that is still not done waits for the resolver. */
+static void server_on_stuck(uv_timer_t *timer)
+{
+	struct server *s = timer->data;
+
+	log_message(s->log_buffer, LOG_WARN, "stopped",
+		    "a name lookup has not ended; not waiting for it");
+	s->stuck = true;
+	uv_stop(&s->loop);
+}
+
+/* Neither start of the timer can fail: the callbacks are not NULL and it is not closing. */
+static void server_abort(struct server *s)
+{
+	server_post(s, WORKER_STOP);
+	uv_timer_start(&s->timer, server_on_stuck, STUCK_MS, 0);
+}
+
 static void server_on_timeout(uv_timer_t *timer)
 {
 	struct server *s = timer->data;
@@ -82,7 +104,7 @@ static void server_on_timeout(uv_timer_t *timer)
 	log_message(s->log_buffer, LOG_WARN, "stopping",
 		    "resetting the %u connections left after shutdown_timeout_ms",
 		    atomic_load(&s->process.active));
-	server_post(s, WORKER_STOP);
+	server_abort(s);
 }
 
 /* Socket files go at once, for whoever comes after us may want to bind them. */
@@ -104,7 +126,6 @@ static void server_drain(struct server *s, const char *why)
 		    "%s: accepting no more; %u connections have %u ms to finish", why,
 		    atomic_load(&s->process.active), s->config->shutdown_timeout_ms);
 	server_post(s, WORKER_DRAIN);
-	/* Cannot fail: the callback is not NULL and the timer is not closing. */
 	uv_timer_start(&s->timer, server_on_timeout, s->config->shutdown_timeout_ms, 0);
 }
 
@@ -165,7 +186,7 @@ static void server_on_signal(uv_signal_t *handle, int number)
 		if (s->phase == WORKER_SERVE)
 			server_drain(s, number == SIGINT ? "SIGINT" : "SIGTERM");
 		else
-			server_post(s, WORKER_STOP);
+			server_abort(s);
 		break;
 	}
 }
@@ -466,9 +487,10 @@ unsigned server_port(const struct server *s, unsigned index)
 	return s->listeners[index].port;
 }
 
-void server_run(struct server *s)
+bool server_run(struct server *s)
 {
 	uv_run(&s->loop, UV_RUN_DEFAULT);
+	return !s->stuck;
 }
 
 void server_stop(struct server *s)

@@ -3,6 +3,8 @@
 #ifndef SERVER_H
 #define SERVER_H
 
+#include <stdbool.h>
+
 #include "base/bug.h"
 
 struct config;
@@ -24,8 +26,10 @@ int server_create(struct config *config, struct log *log, struct server **ret,
 unsigned server_port(const struct server *s, unsigned index);
 
 /* Handle signals until SIGTERM or SIGINT, then drain: stop accepting, and let connections finish for
- * shutdown_timeout_ms. A second signal ends at once. */
-void server_run(struct server *s);
+ * shutdown_timeout_ms. A second signal ends at once.
+ * Returns true; or false if a worker is stuck in a name lookup that does not end: then the process has to end
+ * without server_destroy() and exit(3), for both would wait for it. */
+bool server_run(struct server *s);
 
 /* Ask server_run() to drain and return, from any thread. */
 void server_stop(struct server *s);

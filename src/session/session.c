@@ -106,16 +106,31 @@ void session_refuse(struct session *s, enum outcome outcome, const char *reason,
 
 /* --- relaying --- */
 
+/* Have both sockets report again what they still have. The client's is watched only when its first
+ * read is done, and will report then. */
+static void session_repeat_events(struct session *s)
+{
+	struct poller *p = &s->service->env->poller;
+
+	if (s->watched)
+		poller_repeat(p, s->relay.side[RELAY_CLIENT].fd, &s->client_watch);
+	poller_repeat(p, s->relay.side[RELAY_UPSTREAM].fd, &s->upstream_watch);
+}
+
+static uint64_t session_bytes(const struct session *s)
+{
+	return s->relay.flow[RELAY_CLIENT].bytes + s->relay.flow[RELAY_UPSTREAM].bytes;
+}
+
 static void session_pump(struct session *s)
 {
-	struct session_env *env = s->service->env;
+	uint64_t before = session_bytes(s);
 
-	switch (relay_pump(&s->relay, &env->relay)) {
+	switch (relay_pump(&s->relay, &s->service->env->relay)) {
 	case RELAY_WAIT:
 		break;
 	case RELAY_MORE:
-		poller_repeat(&env->poller, s->relay.side[RELAY_CLIENT].fd, &s->client_watch);
-		poller_repeat(&env->poller, s->relay.side[RELAY_UPSTREAM].fd, &s->upstream_watch);
+		session_repeat_events(s);
 		break;
 	case RELAY_FINISHED:
 		session_close(s, OUTCOME_finished);
@@ -127,7 +142,8 @@ static void session_pump(struct session *s)
 		session_close(s, OUTCOME_upstream_reset);
 		return;
 	}
-	deadline_arm(&s->deadline, &s->service->wait[SESSION_RELAY]);
+	if (session_bytes(s) != before)
+		deadline_arm(&s->deadline, &s->service->wait[SESSION_RELAY]);
 }
 
 /* --- connecting --- */
@@ -401,6 +417,7 @@ int session_start(struct session_service *service, int fd, const struct address 
 	if (s->state == SESSION_CLOSED)
 		return 0;
 	rv = poller_add(&env->poller, fd, POLLER_SOCKET, &s->client_watch);
+	s->watched = rv == 0;
 	if (rv != 0)
 		session_refuse(s, OUTCOME_listener_limit, uv_strerror(rv), NULL);
 	return 0;

@@ -59,11 +59,11 @@ static bool session_check_client(struct session *s)
 	return true;
 }
 
-/* Keep the TLVs for the access log, if there will be one. Without memory the line does without. */
+/* Keep the TLVs for the access log, unless not even a refusal would be logged. Without memory the line
+ * does without. */
 static void session_keep_tlvs(struct session *s, const struct proxy_header *h)
 {
-	if (!session_log_wanted(s, OUTCOME_finished) &&
-	    !session_log_wanted(s, OUTCOME_client_denied))
+	if (!session_log_wanted(s, OUTCOME_upstream_refused))
 		return;
 	if (!tlv_worth_logging(h->tlvs, h->tlvs_size))
 		return;
