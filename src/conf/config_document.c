@@ -35,7 +35,7 @@ static int parse(struct config_document *d)
 	if (!json_check(d->text, d->size, &at, &why)) {
 		json_line_column(d->text, at, &line, &column);
 		snprintf(d->error->text, sizeof d->error->text, "%s:%u:%u: %s%s", d->name, line,
-			 column, why, at == d->size ? ", but the text ends here" : "");
+			 column, why, at > 0 && at == d->size ? ", but the text ends here" : "");
 		return -EINVAL;
 	}
 	d->root = cJSON_ParseWithLength(d->text, d->size);

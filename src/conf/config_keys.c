@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/edit_distance.h"
 #include "base/strbuf.h"
 #include "conf/config.h"
 #include "conf/config_read.h"
@@ -185,8 +186,9 @@ static const struct config_key list_file_keys[] = {
 	  .kind = CONFIG_TEXT,
 	  MEMBER(struct config_list_file, file),
 	  .max = PATH_SIZE_MAX,
+	  .form = "a path",
 	  .required = true,
-	  .help = "a file that holds an array of networks" },
+	  .help = "a JSON file that holds an array of networks" },
 };
 
 const struct config_table config_list_file_table = { "proxy_lists.NAME", list_file_keys,
@@ -248,41 +250,6 @@ const struct config_key *config_key_find(const struct config_table *t, const cha
 	return NULL;
 }
 
-/* Longer names are no typing mistakes of ours. */
-#define TYPED_MAX 48
-
-static unsigned min3(unsigned a, unsigned b, unsigned c)
-{
-	unsigned least = a < b ? a : b;
-
-	return least < c ? least : c;
-}
-
-/* Characters to insert, delete, replace, or swap with their neighbour, to make @b of @a (optimal string
- * alignment). Both have at most TYPED_MAX. */
-static unsigned edit_distance(const char *a, const char *b)
-{
-	unsigned rows[3][TYPED_MAX + 1]; /* of the table; row i stands in rows[i % 3] */
-	size_t a_size = strlen(a);
-	size_t b_size = strlen(b);
-
-	for (size_t j = 0; j <= b_size; j++)
-		rows[0][j] = (unsigned)j;
-	for (size_t i = 1; i <= a_size; i++) {
-		unsigned *row = rows[i % 3];
-		const unsigned *above = rows[(i - 1) % 3];
-
-		row[0] = (unsigned)i;
-		for (size_t j = 1; j <= b_size; j++) {
-			row[j] = min3(above[j] + 1, row[j - 1] + 1,
-				      above[j - 1] + (a[i - 1] != b[j - 1]));
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-				row[j] = min3(row[j], rows[(i - 2) % 3][j - 2] + 1, UINT32_MAX);
-		}
-	}
-	return rows[a_size % 3][b_size];
-}
-
 /* How far is what was typed from @known? A part of a name ("timeout") is as near as a slip. */
 static unsigned typing_distance(const char *typed, const char *known)
 {
@@ -296,8 +263,6 @@ static const struct config_key *nearest(const struct config_table *t, const char
 	const struct config_key *best = NULL;
 	unsigned least = (unsigned)strlen(name) / 2 + 1; /* farther is a guess */
 
-	if (strlen(name) > TYPED_MAX)
-		return NULL;
 	for (size_t i = 0; i < t->count; i++) {
 		unsigned distance = typing_distance(name, t->keys[i].name);
 

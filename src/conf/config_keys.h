@@ -40,7 +40,8 @@ struct config_key {
 	const char *fallback_text;  /* CONFIG_TEXT: default, or NULL */
 	const struct config_table *table;
 	config_read_fn read;
-	const char *form;  /* CONFIG_OWN: what a value looks like; it completes "must be …" */
+	const char *form;  /* what a value looks like, if the kind does not say it all or the key
+	                    * is required; it completes "must be …" */
 	const char *later; /* not in this version, only the default is accepted; it completes
 	                    * "… not in this version yet". CONFIG_OWN: no value is accepted */
 	bool required;

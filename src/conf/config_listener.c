@@ -141,7 +141,8 @@ static int check_unique(const struct config_place *at, const struct listener_con
 
 	for (size_t i = 0; i < index; i++) {
 		if (same_place(&all[i].listen, &all[index].listen))
-			return config_refuse(&listen, "listeners[%zu] listens there already", i);
+			return config_refuse(&listen, "listeners[%zu] listens on %s already", i,
+					     all[i].listen.text);
 		if (strcmp(all[i].name, all[index].name) == 0)
 			return config_refuse(name.value == at->value ? &listen : &name,
 					     "listeners[%zu] has this name already; give this "

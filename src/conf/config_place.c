@@ -30,7 +30,7 @@ static void add_shown(struct strbuf *s, const char *text, size_t size)
 			shown--;
 	strbuf_add(s, text, shown);
 	if (shown < size)
-		strbuf_puts(s, "…");
+		strbuf_puts(s, text[0] == '"' ? "…\"" : "…");
 }
 
 static bool is_plain_key(const char *key)

@@ -19,6 +19,17 @@ void config_reading_fini(struct config_reading *r)
 	free(r->lists);
 }
 
+/* "100" or "true": right but for the quotes. */
+static bool is_quoted_scalar(const cJSON *value)
+{
+	const char *text = cJSON_GetStringValue(value);
+
+	if (text == NULL || text[0] == '\0')
+		return false;
+	return text[strspn(text, "0123456789")] == '\0' || strcmp(text, "true") == 0 ||
+	       strcmp(text, "false") == 0;
+}
+
 int config_refuse_form(const struct config_place *at, const struct config_key *key)
 {
 	char form[HINT_MAX];
@@ -26,7 +37,7 @@ int config_refuse_form(const struct config_place *at, const struct config_key *k
 
 	strbuf_init(&s, form, sizeof form);
 	config_key_describe(key, &s);
-	if (cJSON_IsString(at->value) && (key->kind == CONFIG_UINT || key->kind == CONFIG_BOOL))
+	if ((key->kind == CONFIG_UINT || key->kind == CONFIG_BOOL) && is_quoted_scalar(at->value))
 		strbuf_puts(&s, ", without quotes");
 	return config_refuse(at, "must be %s", form);
 }
@@ -153,7 +164,8 @@ static int read_absent(struct config_reading *r, const struct config_place *at,
 		       const struct config_key *key, void *base)
 {
 	if (key->required)
-		return config_refuse_whole(at, "\"%s\" is missing: %s", key->name, key->help);
+		return config_refuse_whole(at, "\"%s\" is missing: %s, %s", key->name, key->help,
+					   key->form);
 	if (key->kind == CONFIG_TEXT)
 		return key->fallback_text == NULL
 			   ? 0

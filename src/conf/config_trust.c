@@ -66,10 +66,24 @@ static int add_networks_of_file(const struct config_place *at, const char *path,
 			 : config_refuse(&root, "must be an array of networks, such as "
 						"[\"10.0.0.0/24\"]");
 	} else if (rv != -EINVAL && rv != -ENOMEM) {
-		rv = config_refuse(at, "%s: %s", path, strerror(-rv));
+		rv = config_refuse(at, "cannot read %s: %s", path, strerror(-rv));
 	}
 	config_document_fini(&d);
 	return rv;
+}
+
+/* @file as seen from @directory, to be freed. NULL when out of memory. */
+static char *join_path(const char *directory, const char *file)
+{
+	size_t size = strlen(directory) + 1 + strlen(file) + 1;
+	char *path;
+
+	if (file[0] == '/' || strcmp(directory, ".") == 0)
+		return strdup(file);
+	path = malloc(size);
+	if (path != NULL)
+		snprintf(path, size, "%s/%s", directory, file);
+	return path;
 }
 
 /* @at is {"file": …}. */
@@ -79,22 +93,12 @@ static int read_list_file(struct config_reading *r, const struct config_place *a
 	struct config_place file = { at->document, at, at->value->child };
 	struct config_list_file list = { NULL };
 	int rv = config_read_object(r, at, &config_list_file_table, &list);
-	size_t size;
 	char *path;
 
 	if (rv != 0)
 		return rv;
-	size = strlen(r->directory) + 1 + strlen(list.file) + 1;
-	path = malloc(size);
-	if (path == NULL) {
-		rv = config_no_memory(at->document);
-	} else {
-		bool absolute = list.file[0] == '/';
-
-		snprintf(path, size, "%s%s%s", absolute ? "" : r->directory, absolute ? "" : "/",
-			 list.file);
-		rv = add_networks_of_file(&file, path, set);
-	}
+	path = join_path(r->directory, list.file);
+	rv = path != NULL ? add_networks_of_file(&file, path, set) : config_no_memory(at->document);
 	free(path);
 	free(list.file);
 	return rv;
@@ -154,12 +158,13 @@ static int refuse_unknown_list(const struct config_reading *r, const struct conf
 	struct strbuf s;
 
 	if (r->list_count == 0)
-		return config_refuse(at, "not an address or a network, and no \"proxy_lists\" "
-					 "define names");
+		return config_refuse(at, "neither an address nor a network, and there are no "
+					 "\"proxy_lists\"");
 	strbuf_init(&s, names, sizeof names);
 	for (size_t i = 0; i < r->list_count; i++)
 		strbuf_printf(&s, "%s\"%s\"", i > 0 ? ", " : "", r->lists[i].name);
-	return config_refuse(at, "not an address, a network or one of \"proxy_lists\": %s", names);
+	return config_refuse(
+	    at, "neither an address nor a network, and \"proxy_lists\" has only %s", names);
 }
 
 static int read_trusted(const struct config_reading *r, const struct config_place *at,

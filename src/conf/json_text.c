@@ -141,7 +141,9 @@ static bool scan_escape(struct scanner *s)
 	case 'n':
 	case 'r':
 	case 't':
-		return fail_at(s, start, "control characters are not allowed in strings");
+		return fail_at(s, start,
+			       "control characters are not allowed in strings; a backslash is "
+			       "written \\\\");
 	default:
 		return fail_at(s, start, "unknown escape; a backslash is written \\\\");
 	}
@@ -311,6 +313,8 @@ bool json_check(const char *text, size_t size, size_t *reterr_at, const char **r
 
 	if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
 		ok = fail(&s, "a byte order mark; save it as UTF-8 without one");
+	} else if (skip_space(text, s.end) == s.end) {
+		ok = fail(&s, "there is nothing in it");
 	} else {
 		ok = scan_value(&s);
 		s.at = skip_space(s.at, s.end);
