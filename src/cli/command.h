@@ -27,4 +27,7 @@ void command_help_print(const char *command);
 int command_usage_error(const char *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* The same for what getopt_long(3) complains about: @option is its ':' (a value is missing) or '?'. */
+int command_option_error(const char *command, int option, char **argv);
+
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* `unproxy help`: what every command is for and takes. */
+#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -146,6 +147,18 @@ int command_usage_error(const char *command, const char *format, ...)
 	fprintf(stderr, "\nSee \"unproxy help%s%s\".\n", command != NULL ? " " : "",
 		command != NULL ? command : "");
 	return COMMAND_USAGE;
+}
+
+int command_option_error(const char *command, int option, char **argv)
+{
+	char letter[] = { '-', (char)optopt, '\0' };
+	const char *written = argv[optind - 1];
+
+	if (strncmp(written, "--", 2) != 0) /* one of several letters, perhaps */
+		written = letter;
+	if (option == ':')
+		return command_usage_error(command, "%s needs a value", written);
+	return command_usage_error(command, "unknown option %s", written);
 }
 
 int command_help(int argc, char **argv)

@@ -218,19 +218,6 @@ static int take_option(struct send_options *o, int option)
 	}
 }
 
-/* The option that getopt_long(3) complains about, as it was written. */
-static int complain(int option, char **argv)
-{
-	char letter[] = { '-', (char)optopt, '\0' };
-	const char *written = argv[optind - 1];
-
-	if (strncmp(written, "--", 2) != 0)
-		written = letter;
-	if (option == ':')
-		return command_usage_error("send", "%s needs a value", written);
-	return command_usage_error("send", "unknown option %s", written);
-}
-
 static int parse_options(int argc, char **argv, struct send_options *o)
 {
 	unsigned given = 0;
@@ -246,7 +233,7 @@ static int parse_options(int argc, char **argv, struct send_options *o)
 			return COMMAND_OK;
 		}
 		if (option == ':' || option == '?')
-			return complain(option, argv);
+			return command_option_error("send", option, argv);
 		if ((given & bit(option)) != 0 && option != TLV)
 			return command_usage_error("send", "--%s is given twice", name_of(option));
 		given |= bit(option);
