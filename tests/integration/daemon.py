@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: MIT
+"""The unproxy process under test: start it, read what it says, end it and check how it ended."""
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+from limits import DEADLINE
+from processes import supervised
+
+BINARY = Path(os.environ.get("UNPROXY", Path(__file__).parents[2] / "build/unproxy")).resolve()
+
+LISTENING = re.compile(r"listening on (\S+), upstream")
+
+# What a sanitizer or a failed assertion leaves in the output.
+COMPLAINT = re.compile(r"Sanitizer|runtime error:|[Aa]ssert")
+
+
+def listener_config(upstream, **keys):
+    """A listener that trusts this machine, on a port of the kernel's choice."""
+    return {
+        "name": "test",
+        "listen": "127.0.0.1:0",
+        "upstream": upstream,
+        "trusted_proxies": ["127.0.0.1", "::1"],
+        **keys,
+    }
+
+
+def matches(record, fields):
+    return all(record.get(key) == value for key, value in fields.items())
+
+
+class Daemon:
+    """`unproxy` with @arguments, from when every listener has said its address.
+
+    With @listeners 0 nothing is waited for. Its output is collected, but for a @stderr that the
+    test gives, and must be JSON to the last line unless @plain_text."""
+
+    def __init__(self, *arguments, listeners=1, environment=None, stdin=None, stderr=None,
+                 descriptors=None, plain_text=False):
+        reader, writer = os.pipe()
+        self.process = subprocess.Popen(
+            supervised([BINARY, *arguments], descriptors=descriptors),
+            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            stdout=writer, stderr=stderr or writer,
+            env={**os.environ, **(environment or {})})
+        os.close(writer)
+        self.pid = self.process.pid
+        self.records = []  # JSON lines
+        self.other = []    # lines that are no JSON
+        self.plain_text = plain_text
+        self.ended = False  # a test has seen the process end, and checked how
+        self._output_closed = False
+        self._changed = threading.Condition()
+        self._output = os.fdopen(reader, "rb")
+        self._reader = threading.Thread(target=self._read_output)
+        self._reader.start()
+        try:
+            if stdin is not None:
+                self.process.stdin.write(stdin)
+                self.process.stdin.close()
+            self.addresses = self._listening(listeners)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _read_output(self):
+        for line in self._output:
+            with self._changed:
+                try:
+                    self.records.append(json.loads(line.decode(), parse_constant=int))
+                except ValueError:  # no UTF-8, no JSON, or NaN, which json would take
+                    self.other.append(line.decode(errors="replace").rstrip("\n"))
+                self._changed.notify_all()
+        with self._changed:
+            self._output_closed = True
+            self._changed.notify_all()
+
+    def _listening(self, count):
+        lines = self.wait_for_records(count, event="listening")
+        return [LISTENING.search(line["message"]).group(1) for line in lines]
+
+    @property
+    def address(self):
+        return self.addresses[0]
+
+    @property
+    def port(self):
+        return int(self.address.rsplit(":", 1)[1])
+
+    def find(self, **fields):
+        """The records so far that have these members."""
+        with self._changed:
+            return [record for record in self.records if matches(record, fields)]
+
+    def wait_for_records(self, count, timeout=DEADLINE, **fields):
+        """@count records that have these members."""
+        end = time.monotonic() + timeout
+        with self._changed:
+            while len(found := self.find(**fields)) < count:
+                left = end - time.monotonic()
+                if left <= 0 or self._output_closed:
+                    raise AssertionError(
+                        f"{len(found)} of {count} log lines with {fields}; {self._last_output()}")
+                self._changed.wait(left)
+        return found
+
+    def wait_for_output(self, text, timeout=DEADLINE):
+        """A line that is no JSON and contains @text."""
+        end = time.monotonic() + timeout
+        with self._changed:
+            while not (found := [line for line in self.other if text in line]):
+                left = end - time.monotonic()
+                if left <= 0 or self._output_closed:
+                    raise AssertionError(f"no line with {text!r}; {self._last_output()}")
+                self._changed.wait(left)
+        return found[0]
+
+    def _last_output(self):
+        lines = [json.dumps(record) for record in self.records[-20:]] + self.other[-40:]
+        return "the last output is:\n" + "\n".join(lines)
+
+    def connection(self, peer=None, **fields):
+        """The access line of the connection that @peer opened, or of the first with @fields."""
+        if peer:
+            fields["peer"] = peer.address
+        return self.wait_for_records(1, event="connection", **fields)[0]
+
+    def memory(self):
+        """What the process itself holds, shared pages by their share [bytes]."""
+        rollup = Path(f"/proc/{self.pid}/smaps_rollup").read_text()
+        return int(re.search(r"^Pss:\s+(\d+) kB", rollup, re.M).group(1)) * 1024
+
+    def soft_descriptor_limit(self):
+        limits = Path(f"/proc/{self.pid}/limits").read_text()
+        return int(re.search(r"^Max open files\s+(\d+)", limits, re.M).group(1))
+
+    def open_descriptors(self):
+        return {int(name) for name in os.listdir(f"/proc/{self.pid}/fd")}
+
+    def allow_more_descriptors(self, count):
+        """Lower the limit under the running daemon, so that it can open just so many more."""
+        in_use = self.open_descriptors()
+        free = (number for number in itertools.count() if number not in in_use)
+        limit = next(itertools.islice(free, count, None))
+        resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (limit, limit))
+
+    @contextlib.contextmanager
+    def paused(self):
+        """Everything that happens in the block, the daemon sees at once, afterwards."""
+        self.signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED)
+        try:
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def wait(self, timeout=DEADLINE):
+        """Its exit status, once it has ended by itself or by a signal that the test sent."""
+        status = self.process.wait(timeout)
+        self.ended = True
+        self._reader.join()
+        return status
+
+    def terminate(self):
+        self.signal(signal.SIGTERM)
+
+    def kill(self):
+        """For when nothing else is to be expected of it any more."""
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        self._output.close()
+
+    def finish(self):
+        """The end of every test: still alive, ends in order, and nothing was complained of."""
+        try:
+            if not self.ended:
+                died = self.process.poll()
+                assert died is None, f"unproxy died with {died}; {self._last_output()}"
+                self.terminate()
+                status = self.wait()
+                assert status == 0, f"unproxy ended with {status}; {self._last_output()}"
+            complaints = [line for line in self.other
+                          if not self.plain_text or COMPLAINT.search(line)]
+            assert not complaints, "\n".join(self.other)
+        finally:
+            self.kill()
