@@ -20,7 +20,7 @@
 #include "wire/proxy_header.h"
 #include "wire/tlv.h"
 
-/* The longest header, and some payload behind it to count. Whatever feeds us endlessly is cut off here. */
+/* The longest header, and some payload behind it to count. Endless input is cut off here. */
 #define INPUT_MAX (PROXY_HEADER_MAX + 64 * 1024)
 
 /* TLVs of 64 KiB in which every byte becomes six (\u0000), and the rest. */
@@ -172,8 +172,8 @@ static int print_header(const struct proxy_header *h, const struct input *in)
 	return COMMAND_OK;
 }
 
-/* The first byte, counted from 1, with which the input cannot become a header any more. 0 if it takes the
- * whole header to tell, because its TLVs or its checksum are wrong. */
+/* The first byte, counted from 1, with which the input cannot become a header any more. 0 if it takes
+ * the whole header to tell, because its TLVs or its checksum are wrong. */
 static size_t find_bad_byte(const struct input *in)
 {
 	size_t n = 1;

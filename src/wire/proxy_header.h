@@ -97,9 +97,10 @@ enum parse {
  * PARSE_BAD:  no header, whatever follows; *@reterr says why. Found as early as the bytes allow.
  * @ret is untouched unless PARSE_DONE, @reterr unless PARSE_BAD.
  *
- * Addresses are filled in whatever the transport: the caller compares it with its own. A v2 header in which
- * the family or the transport is UNSPEC and the other is not (0x01, 0x10, …) is taken as UNSPEC: it has
- * neither addresses nor TLVs, because nothing says what its bytes are. Behind 0x00 there may be TLVs. */
+ * Addresses are filled in whatever the transport: the caller compares it with its own. A v2 header
+ * in which only one of family and transport is UNSPEC (0x01, 0x10, …) is taken as UNSPEC: it has
+ * neither addresses nor TLVs, because nothing says what its bytes are. Behind 0x00 there may be
+ * TLVs. A lone CR or LF is no part of a v1 line, not even of UNKNOWN. */
 enum parse proxy_header_parse(const uint8_t *data, size_t size, size_t max,
 			      struct proxy_header *ret, enum header_error *reterr) MUST_CHECK;
 
@@ -111,8 +112,8 @@ enum parse proxy_signature_match(const uint8_t *data, size_t size) MUST_CHECK;
  * among them gets its value computed. v1 ignores them; LOCAL in v1 is written as UNKNOWN, and so is
  * what v1 cannot say. @h->length is ignored.
  * In v2, UNKNOWN is written as PROXY with UNSPEC, and LOCAL without a family.
- * Returns the bytes written, or 0 if @size is too small, or if a v2 header would be too long or lacks
- * addresses of its family; IPv4 will do for INET6, as a mapped address. */
+ * Returns the bytes written, or 0 if @size is too small, or if a v2 header would be too long or
+ * lacks addresses of its family; IPv4 will do for INET6, as a mapped address. */
 size_t proxy_header_encode(const struct proxy_header *h, uint8_t *out, size_t size) MUST_CHECK;
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A line is cut into fields at single spaces, and the fields are judged from left to right, each as far as
- * it is there. So a bad byte is found when it arrives, and the reason does not depend on how the bytes
- * were cut. */
+/* A line is cut into fields at single spaces, and the fields are judged from left to right, each as
+ * far as it is there. So a bad byte is found when it arrives, and the reason does not depend on how
+ * the bytes were cut. */
 #include "wire/proxy_v1.h"
 
 #include <arpa/inet.h>

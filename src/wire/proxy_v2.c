@@ -13,8 +13,8 @@
 #define V2_PROXY         0x1
 #define V2_UNIQUE_ID_MAX 128 /* [bytes] (section 2.2.5) */
 
-/* Bytes of addresses and ports that follow the fixed part. If the family or the transport is UNSPEC,
- * nothing says what the sender put there, and the receiver ignores it (section 2.2). */
+/* Bytes of addresses and ports that follow the fixed part. If the family or the transport is
+ * UNSPEC, nothing says what the sender put there, and the receiver ignores it (section 2.2). */
 static size_t v2_addresses_size(enum proxy_family family, enum proxy_transport transport)
 {
 	if (transport == PROXY_TRANSPORT_UNSPEC)
@@ -48,8 +48,8 @@ static bool v2_ssl_is_whole(const struct tlv *t)
 	return tlv_ssl_parse(t, &ssl) && v2_tlvs_are_whole(ssl.sub);
 }
 
-/* The checksum counts its own four bytes at @field as zeros. The input is not ours to change, so it is
- * computed in three pieces. */
+/* The checksum counts its own four bytes at @field as zeros. The input is not ours to change, so it
+ * is computed in three pieces. */
 static bool v2_crc_matches(const uint8_t *data, size_t length, const uint8_t *field)
 {
 	static const uint8_t zeros[4];

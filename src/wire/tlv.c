@@ -130,7 +130,7 @@ static void write_ssl(const struct tlv *t, struct json_writer *w)
 	while (tlv_next(&ssl.sub, &sub)) {
 		const char *key = ssl_text_key(sub.type);
 
-		if (sub.type == TLV_SSL_CLIENT_CERT) /* too long for a log */
+		if (sub.type == TLV_SSL_CLIENT_CERT)
 			continue;
 		if (seen_before(&seen, sub.type))
 			continue;

@@ -67,9 +67,10 @@ bool tlv_ssl_parse(const struct tlv *t, struct tlv_ssl *ret) MUST_CHECK;
 size_t tlv_append(uint8_t *out, size_t used, size_t size, uint8_t type, const void *value,
 		  size_t value_size) MUST_CHECK;
 
-/* The members of the access log's `tlv` object (contract: alpn, authority, unique_id, ssl {…}, netns,
- * aws_vpce_id, azure_link_id, gcp_psc_id, others as "0xNN": hex), without its braces. CRC32C and NOOP say
- * nothing and are left out; when a type stands twice, the first counts. */
+/* The members of the access log's `tlv` object (contract: alpn, authority, unique_id, ssl {…},
+ * netns, aws_vpce_id, azure_link_id, gcp_psc_id, others as "0xNN": hex), without its braces. CRC32C
+ * and NOOP say nothing and are left out, and so is the client's certificate, which is long; when a
+ * type stands twice, the first counts. */
 void tlv_write_json(const uint8_t *tlvs, size_t size, struct json_writer *w);
 
 /* Does tlv_write_json() have something to say? */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The input is what a peer sent. Whatever it is, the parser's answers agree with each other, and what it
- * accepts the encoder can say so that it is accepted again. */
+/* The input is what a peer sent. Whatever it is, the parser's answers agree with each other, and
+ * what it accepts the encoder can say so that it is accepted again. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>

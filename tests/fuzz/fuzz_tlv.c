@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The input is a sequence of TLVs, damaged or not: the walk stays inside, and what goes to the log is JSON
- * with unique keys. */
+/* The input is a sequence of TLVs, damaged or not: the walk stays inside, and what goes to the log
+ * is JSON with unique keys. */
 #include <assert.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -98,6 +98,8 @@ static void test_texts_that_are_no_address_say_why(void **state)
 		{ "192.0.2:80", "not an IPv4 address" },
 		{ " 192.0.2.1:80", "not an IPv4 address" },
 		{ ":80", "not an IPv4 address" },
+		{ "1234567890123456789012345678901234567890123456:80", /* INET6_ADDRSTRLEN */
+		  "not an IPv4 address" },
 		{ "0000000000000000000000000000000000000000000000000000000001:80",
 		  "not an IPv4 address" },
 		{ "192.0.2.1:", "the port is a number from 0 to 65535" },

@@ -175,7 +175,7 @@ static void test_datagrams_are_parsed_on_their_own(void **state)
 	assert_memory_equal(&first.source, &third.source, sizeof first.source);
 }
 
-/* An AWS health check: TLVs where LOCAL promises nothing, and no address although the family says so. */
+/* An AWS health check: TLVs where LOCAL promises nothing, and no address though the family has one. */
 static void test_local_is_skipped_by_its_length(void **state)
 {
 	struct proxy_header h = parsed("nlb-health-check");
@@ -326,6 +326,8 @@ static void test_addresses_of_another_family_are_not_written(void **state)
 	assert_int_equal(proxy_header_encode(&h, out, sizeof out), 0);
 	h = ipv4;
 	h.family = PROXY_FAMILY_UNIX;
+	assert_int_equal(proxy_header_encode(&h, out, sizeof out), 0);
+	h.unix_source = (const uint8_t *)UNIX_PATHS;
 	assert_int_equal(proxy_header_encode(&h, out, sizeof out), 0);
 	h = ipv6;
 	h.source = ipv4.source; /* fits, as a mapped address */

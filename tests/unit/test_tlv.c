@@ -219,10 +219,12 @@ static void test_json_of_ssl(void **state)
 static void test_json_of_unknown_fields_inside_ssl(void **state)
 {
 	(void)state;
-	assert_json(BYTES("\x20\0\x09"
+	assert_json(BYTES("\x20\0\x0c"
 			  "\x01\0\0\0\x01"
-			  "\x29\0\x01\xab"),
-		    "{\"ssl\":{\"0x29\":\"ab\",\"client_cert\":false,\"verified\":false}}");
+			  "\x29\0\x01\xab"
+			  "\0\0\0"),
+		    "{\"ssl\":{\"0x29\":\"ab\",\"0x00\":\"\",\"client_cert\":false,"
+		    "\"verified\":false}}");
 }
 
 static void test_json_of_clouds(void **state)
@@ -231,6 +233,7 @@ static void test_json_of_clouds(void **state)
 	assert_json(BYTES("\xea\0\x17\x01"
 			  "vpce-08d2bf15fac5001c9"),
 		    "{\"aws_vpce_id\":\"vpce-08d2bf15fac5001c9\"}");
+	assert_json(BYTES("\xea\0\x02\x01v"), "{\"aws_vpce_id\":\"v\"}");
 	assert_json(BYTES("\xee\0\x05\x01\x04\x03\x02\xff"), "{\"azure_link_id\":4278321924}");
 	assert_json(BYTES("\xe0\0\x08\xff\xff\xff\xff\xff\xff\xff\xfe"),
 		    "{\"gcp_psc_id\":\"18446744073709551614\"}");
