@@ -165,11 +165,12 @@ static void invite(const struct address *listener)
 	address_format(listener, where);
 	printf("\nIt works. Now you, from another terminal:\n\n"
 	       "   curl --haproxy-protocol http://%s/\n"
-	       "   printf 'GET / HTTP/1.1\\r\\n\\r\\n' | unproxy send %s\n\n"
-	       "without a header, to be refused:\n\n"
+	       "   printf 'GET / HTTP/1.1\\r\\n\\r\\n' |\n"
+	       "       %s send --src 203.0.113.9:50000 %s\n\n"
+	       "Without a header, to be refused:\n\n"
 	       "   curl http://%s/\n\n"
 	       "Every connection leaves a line in the log, here. Ctrl-C ends the demo.\n\n",
-	       where, where, where);
+	       where, program_invocation_name, where, where);
 	fflush(stdout);
 }
 

@@ -91,7 +91,7 @@ static void show_quoted(const char *text)
 	while (*text != '\0') {
 		size_t line = strcspn(text, "\r\n");
 
-		printf("   | %.*s\n", (int)line, text);
+		printf("   |%s%.*s\n", line > 0 ? " " : "", (int)line, text);
 		text += line;
 		if (*text == '\r')
 			text++;
@@ -188,11 +188,14 @@ bool demo_tour(const struct address *listener, uint16_t app_port, struct demo_lo
 
 	address_format(listener, where);
 	printf("A load balancer says who its client is in a PROXY header. Most applications\n"
-	       "cannot read it; unproxy stands before them and takes it off.\n\n"
-	       "   load balancer  ----->  unproxy  ----->  application\n"
-	       "   header, request        %s\n"
-	       "                                           127.0.0.1:%u: request only\n\n",
+	       "cannot read it. unproxy stands before them and takes it off:\n\n"
+	       "   load balancer           unproxy                       application\n"
+	       "   header, request  ---->  %-21s ---->  127.0.0.1:%u\n"
+	       "                           removes the header            sees the request only\n\n",
 	       where, app_port);
+	fflush(stdout);
+	demo_log_show_until(log, "listening");
+	putchar('\n');
 	show_sent(header, size);
 	fflush(stdout);
 	if (!exchange(listener, header, size, answer, sizeof answer))
@@ -200,8 +203,8 @@ bool demo_tour(const struct address *listener, uint16_t app_port, struct demo_lo
 
 	puts("\n2. The application answered. It saw no header, only a clean request:\n");
 	show_quoted(answer);
-	puts("\n   Its peer is unproxy, on 127.0.0.1. Who the client is, unproxy knows:\n");
-	puts("3. unproxy has logged:\n");
+	puts("\n   Its peer is unproxy, so it sees 127.0.0.1. Who the client is, the log knows.\n");
+	puts("3. unproxy logged the connection:\n");
 	fflush(stdout);
 	if (!answer_is_right(answer))
 		return false;
