@@ -14,7 +14,7 @@ struct item {
 	struct list link;
 };
 
-static int value_of(const struct list *l)
+static int value_of(struct list *l)
 {
 	return container_of(l, struct item, link)->value;
 }
