@@ -359,7 +359,8 @@ void config_key_default(const struct config_key *key, struct strbuf *out)
 
 static void list_key(const struct config_table *t, const struct config_key *key, struct strbuf *out)
 {
-	strbuf_printf(out, "%s%s%s\t", t->path, t->path[0] != '\0' ? "." : "", key->name);
+	strbuf_printf(out, "%s%s%s\t%s\t", t->path, t->path[0] != '\0' ? "." : "", key->name,
+		      key->later != NULL ? "later" : "now");
 	config_key_default(key, out);
 	strbuf_putc(out, '\t');
 	config_key_describe(key, out);

@@ -71,8 +71,8 @@ void config_key_describe(const struct config_key *key, struct strbuf *out);
 /* The default as JSON, or nothing where there is none. */
 void config_key_default(const struct config_key *key, struct strbuf *out);
 
-/* One line for every key that this version knows: path, tab, default, tab, what a value looks like, tab,
- * help. */
+/* One line for every key that may be written in this version: path, "now" or "later" (only the default is accepted),
+ * default, what a value looks like, help; with tabs between them. */
 void config_keys_list(struct strbuf *out);
 
 #endif
