@@ -64,95 +64,95 @@ static void test_json_as_the_rfc_has_it_is_accepted(void **state)
 #define ESCAPE CTRL "; a backslash is written \\\\"
 #define COMMA  "nothing follows this comma; remove it"
 
+static const struct {
+	const char *text;
+	size_t at;
+	const char *why;
+} mistakes[] = {
+	{ "", 0, "there is nothing in it" },
+	{ " \n\t\r", 0, "there is nothing in it" },
+	{ "\xef\xbb\xbf{}", 0, "a byte order mark; save it as UTF-8 without one" },
+	{ "{} x", 3, "nothing may follow the end of the value" },
+	{ "{}{}", 2, "nothing may follow the end of the value" },
+	{ "// x\n{}", 0, "JSON has no comments; remove this one" },
+	{ "[1, # x\n2]", 4, "JSON has no comments; remove this one" },
+	{ "[1 /* x */]", 3, "JSON has no comments; remove this one" },
+	{ "{\"a\" /**/: 1}", 5, "JSON has no comments; remove this one" },
+	{ "{\"a\": 1} // x", 9, "JSON has no comments; remove this one" },
+	{ "[", 1, VALUE },
+	{ "[1", 2, "expected \",\" or \"]\"" },
+	{ "[1 2]", 3, "expected \",\" or \"]\"" },
+	{ "[1,]", 2, COMMA },
+	{ "[1 , ]", 3, COMMA },
+	{ "[,1]", 1, VALUE },
+	{ "[1,,2]", 3, VALUE },
+	{ "{", 1, "expected a key in double quotes" },
+	{ "{a:1}", 1, "expected a key in double quotes" },
+	{ "{1:1}", 1, "expected a key in double quotes" },
+	{ "{\"a\"}", 4, "expected \":\" behind the key" },
+	{ "{\"a\":}", 5, VALUE },
+	{ "{\"a\":1", 6, "expected \",\" or \"}\"" },
+	{ "{\"a\":1;}", 6, "expected \",\" or \"}\"" },
+	{ "{\"a\":1,}", 6, COMMA },
+	{ "{\"a\":1]", 6, "expected \",\" or \"}\"" },
+	{ "'a'", 0, "strings are written in double quotes" },
+	{ "True", 0, VALUE },
+	{ "nul", 0, VALUE },
+	{ "NaN", 0, VALUE },
+	{ "+1", 0, VALUE },
+	{ ".5", 0, VALUE },
+	{ "-", 1, "expected a digit" },
+	{ "-x", 1, "expected a digit" },
+	{ "1.", 2, "expected a digit" },
+	{ "1.e5", 2, "expected a digit" },
+	{ "1e", 2, "expected a digit" },
+	{ "1e+", 3, "expected a digit" },
+	{ "[01]", 1, "numbers are written without leading zeros" },
+	{ "-01", 0, "numbers are written without leading zeros" },
+	{ "0x10", 1, "nothing may follow the end of the value" },
+	{ "[1234567890123456789012345678901]", 1, "no number here needs so many digits" },
+	{ "[\"a]", 1, "the string has no closing quote on its line" },
+	{ "[\"a\n\"]", 1, "the string has no closing quote on its line" },
+	{ "[\"a\\", 3, "unknown escape; a backslash is written \\\\" },
+	{ "\"\\x41\"", 1, "unknown escape; a backslash is written \\\\" },
+	{ "\"\\n\"", 1, ESCAPE },
+	{ "\"\\t\"", 1, ESCAPE },
+	{ "\"\\u12g4\"", 1, "\\u is followed by four hexadecimal digits" },
+	{ "\"\\u12", 1, "\\u is followed by four hexadecimal digits" },
+	{ "\"\\u0000\"", 1, CTRL },
+	{ "\"\\u001f\"", 1, CTRL },
+	{ "\"\\u007f\"", 1, CTRL },
+	{ "\"\\u009b\"", 1, CTRL },
+	{ "\"a\tb\"", 2, CTRL },
+	{ "\"a\x7f\"", 2, CTRL },
+	{ "\"a\xc2\x9b\"", 2, CTRL },
+	{ "\"\\ud83d\"", 1, "half of a surrogate pair" },
+	{ "\"\\ud83d\\u0041\"", 1, "half of a surrogate pair" },
+	{ "\"\\ud83dx\"", 1, "half of a surrogate pair" },
+	{ "\"\\ude00\"", 1, "half of a surrogate pair" },
+	{ "\"\x80\"", 1, UTF8 },
+	{ "\"\xc3\"", 1, UTF8 },
+	{ "\"\xc3", 1, UTF8 },
+	{ "\"\xc0\xaf\"", 1, UTF8 },
+	{ "\"\xe0\x80\xaf\"", 1, UTF8 },
+	{ "\"\xed\xa0\x80\"", 1, UTF8 },
+	{ "\"\xf0\x80\x80\xaf\"", 1, UTF8 },
+	{ "\"\xf4\x90\x80\x80\"", 1, UTF8 },
+	{ "\"\xf8\x88\x80\x80\x80\"", 1, UTF8 },
+	{ "\"\xff\"", 1, UTF8 },
+	{ "[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]", 16, "nested too deeply" },
+};
+
 static void test_mistakes_are_found_where_they_are(void **state)
 {
-	static const struct {
-		const char *text;
-		size_t at;
-		const char *why;
-	} cases[] = {
-		{ "", 0, "there is nothing in it" },
-		{ " \n\t\r", 0, "there is nothing in it" },
-		{ "\xef\xbb\xbf{}", 0, "a byte order mark; save it as UTF-8 without one" },
-		{ "{} x", 3, "nothing may follow the end of the value" },
-		{ "{}{}", 2, "nothing may follow the end of the value" },
-		{ "// x\n{}", 0, "JSON has no comments; remove this one" },
-		{ "[1, # x\n2]", 4, "JSON has no comments; remove this one" },
-		{ "[1 /* x */]", 3, "JSON has no comments; remove this one" },
-		{ "{\"a\" /**/: 1}", 5, "JSON has no comments; remove this one" },
-		{ "{\"a\": 1} // x", 9, "JSON has no comments; remove this one" },
-		{ "[", 1, VALUE },
-		{ "[1", 2, "expected \",\" or \"]\"" },
-		{ "[1 2]", 3, "expected \",\" or \"]\"" },
-		{ "[1,]", 2, COMMA },
-		{ "[1 , ]", 3, COMMA },
-		{ "[,1]", 1, VALUE },
-		{ "[1,,2]", 3, VALUE },
-		{ "{", 1, "expected a key in double quotes" },
-		{ "{a:1}", 1, "expected a key in double quotes" },
-		{ "{1:1}", 1, "expected a key in double quotes" },
-		{ "{\"a\"}", 4, "expected \":\" behind the key" },
-		{ "{\"a\":}", 5, VALUE },
-		{ "{\"a\":1", 6, "expected \",\" or \"}\"" },
-		{ "{\"a\":1;}", 6, "expected \",\" or \"}\"" },
-		{ "{\"a\":1,}", 6, COMMA },
-		{ "{\"a\":1]", 6, "expected \",\" or \"}\"" },
-		{ "'a'", 0, "strings are written in double quotes" },
-		{ "True", 0, VALUE },
-		{ "nul", 0, VALUE },
-		{ "NaN", 0, VALUE },
-		{ "+1", 0, VALUE },
-		{ ".5", 0, VALUE },
-		{ "-", 1, "expected a digit" },
-		{ "-x", 1, "expected a digit" },
-		{ "1.", 2, "expected a digit" },
-		{ "1.e5", 2, "expected a digit" },
-		{ "1e", 2, "expected a digit" },
-		{ "1e+", 3, "expected a digit" },
-		{ "[01]", 1, "numbers are written without leading zeros" },
-		{ "-01", 0, "numbers are written without leading zeros" },
-		{ "0x10", 1, "nothing may follow the end of the value" },
-		{ "[1234567890123456789012345678901]", 1, "no number here needs so many digits" },
-		{ "[\"a]", 1, "the string has no closing quote on its line" },
-		{ "[\"a\n\"]", 1, "the string has no closing quote on its line" },
-		{ "[\"a\\", 3, "unknown escape; a backslash is written \\\\" },
-		{ "\"\\x41\"", 1, "unknown escape; a backslash is written \\\\" },
-		{ "\"\\n\"", 1, ESCAPE },
-		{ "\"\\t\"", 1, ESCAPE },
-		{ "\"\\u12g4\"", 1, "\\u is followed by four hexadecimal digits" },
-		{ "\"\\u12", 1, "\\u is followed by four hexadecimal digits" },
-		{ "\"\\u0000\"", 1, CTRL },
-		{ "\"\\u001f\"", 1, CTRL },
-		{ "\"\\u007f\"", 1, CTRL },
-		{ "\"\\u009b\"", 1, CTRL },
-		{ "\"a\tb\"", 2, CTRL },
-		{ "\"a\x7f\"", 2, CTRL },
-		{ "\"a\xc2\x9b\"", 2, CTRL },
-		{ "\"\\ud83d\"", 1, "half of a surrogate pair" },
-		{ "\"\\ud83d\\u0041\"", 1, "half of a surrogate pair" },
-		{ "\"\\ud83dx\"", 1, "half of a surrogate pair" },
-		{ "\"\\ude00\"", 1, "half of a surrogate pair" },
-		{ "\"\x80\"", 1, UTF8 },
-		{ "\"\xc3\"", 1, UTF8 },
-		{ "\"\xc3", 1, UTF8 },
-		{ "\"\xc0\xaf\"", 1, UTF8 },
-		{ "\"\xe0\x80\xaf\"", 1, UTF8 },
-		{ "\"\xed\xa0\x80\"", 1, UTF8 },
-		{ "\"\xf0\x80\x80\xaf\"", 1, UTF8 },
-		{ "\"\xf4\x90\x80\x80\"", 1, UTF8 },
-		{ "\"\xf8\x88\x80\x80\x80\"", 1, UTF8 },
-		{ "\"\xff\"", 1, UTF8 },
-		{ "[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]", 16, "nested too deeply" },
-	};
-
 	(void)state;
-	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+	for (size_t i = 0; i < sizeof mistakes / sizeof mistakes[0]; i++) {
 		const char *why = "accepted";
 		size_t at = 0;
 
-		if (check(cases[i].text, strlen(cases[i].text), &at, &why) || at != cases[i].at ||
-		    strcmp(why, cases[i].why) != 0)
-			fail_msg("%s: at %zu: %s", cases[i].text, at, why);
+		if (check(mistakes[i].text, strlen(mistakes[i].text), &at, &why) ||
+		    at != mistakes[i].at || strcmp(why, mistakes[i].why) != 0)
+			fail_msg("%s: at %zu: %s", mistakes[i].text, at, why);
 	}
 }
 
