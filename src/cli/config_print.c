@@ -59,7 +59,7 @@ static void print_trust(const struct listener_config *l, FILE *out)
 	if (l->trust_unix)
 		fprintf(out, "whoever can open %s%s", l->listen.path, count > 0 ? ", " : "");
 	if (count > 0)
-		fprintf(out, "%zu network%s: ", count, count > 1 ? "s" : "");
+		fprintf(out, "%zu range%s: ", count, count > 1 ? "s" : "");
 	for (size_t i = 0; i < count && i < RANGES_SHOWN; i++) {
 		cidr_set_format_range(l->trusted, i, range);
 		fprintf(out, "%s%s", i > 0 ? ", " : "", range);
