@@ -43,22 +43,6 @@ static enum outcome outcome_of_header_error(enum header_error e)
 	return OUTCOME_header_malformed;
 }
 
-/* A client address that the application could mistake for its own host is a forgery until the
- * configuration says otherwise. */
-static bool session_check_client(struct session *s)
-{
-	const struct listener_config *config = s->service->config;
-
-	if (!config->allow_loopback_clients && address_is_loopback(&s->client)) {
-		session_refuse(
-		    s, OUTCOME_client_address, "the header's source is a loopback address",
-		    "an application may trust localhost; if the load balancer runs on this "
-		    "host, set allow_loopback_clients");
-		return false;
-	}
-	return true;
-}
-
 /* Keep the TLVs for the access log, unless not even a refusal would be logged. Without memory the line
  * does without. */
 static void session_keep_tlvs(struct session *s, const struct proxy_header *h)
@@ -74,18 +58,27 @@ static void session_keep_tlvs(struct session *s, const struct proxy_header *h)
 	s->tlvs_size = (uint16_t)h->tlvs_size;
 }
 
-/* Whose connection is it? The header's source if it names a TCP client, otherwise the peer's. */
-static void session_set_client(struct session *s, const struct proxy_header *h)
+/* Whose connection is it? The header's source if it names a TCP client, otherwise the peer's.
+ * Returns false if the session was refused: a source that the application could mistake for its own host is
+ * a forgery until the configuration says otherwise. */
+static bool session_set_client(struct session *s, const struct proxy_header *h)
 {
 	s->client = s->peer;
 	if (h->command != PROXY_COMMAND_PROXY)
-		return;
-	if (h->transport == PROXY_TRANSPORT_STREAM && h->source.family != AF_UNSPEC) {
-		s->client = h->source;
-		s->destination = h->destination;
-	} else {
+		return true;
+	if (h->transport != PROXY_TRANSPORT_STREAM || h->source.family == AF_UNSPEC) {
 		s->reason = "the header names no TCP client, so the peer counts as the client";
+		return true;
 	}
+	s->client = h->source;
+	s->destination = h->destination;
+	if (s->service->config->allow_loopback_clients || !address_is_loopback(&s->client))
+		return true;
+	session_refuse(
+	    s, OUTCOME_client_address, "the header's source is a loopback address",
+	    "an application may trust localhost; if the load balancer runs on this host, set "
+	    "allow_loopback_clients");
+	return false;
 }
 
 static void session_on_header(struct session *s, const struct proxy_header *h,
@@ -103,10 +96,8 @@ static void session_on_header(struct session *s, const struct proxy_header *h,
 			       "change the sender, or add the version to `versions`");
 		return;
 	}
-	session_set_client(s, h);
-	if (h->command == PROXY_COMMAND_PROXY && !session_check_client(s))
-		return;
-	session_accept_client(s, payload, size);
+	if (session_set_client(s, h))
+		session_accept_client(s, payload, size);
 }
 
 /* No header: the peer is its own client. */
