@@ -63,7 +63,8 @@ def main():
     program, example, readme = sys.argv[1:]
     keys = keys_of(program)
     found = list(missing(keys, json.loads(Path(example).read_text()), Path(readme).read_text()))
-    print("\n".join(found))
+    for what in found:
+        print(what)
     if not keys:
         print(f"{program} lists no keys")
     return 1 if found or not keys else 0
