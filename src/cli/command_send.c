@@ -45,7 +45,7 @@ static int connect_unix(const char *path)
 
 /* The first address that answers; the error of the last if none does. A name that does not resolve is
  * -ENXIO, with *@retwhy set. */
-static int connect_name(const struct endpoint *e, const char **retwhy)
+static int connect_name(const struct endpoint *e, struct address *retpeer, const char **retwhy)
 {
 	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
 	struct addrinfo *found;
@@ -57,11 +57,9 @@ static int connect_name(const struct endpoint *e, const char **retwhy)
 		return -ENXIO;
 	}
 	for (const struct addrinfo *at = found; at != NULL && fd < 0; at = at->ai_next) {
-		struct address a;
-
-		address_from_sockaddr(&a, at->ai_addr);
-		a.port = e->port;
-		fd = connect_ip(&a);
+		address_from_sockaddr(retpeer, at->ai_addr);
+		retpeer->port = e->port;
+		fd = connect_ip(retpeer);
 	}
 	freeaddrinfo(found);
 	return fd;
@@ -83,20 +81,24 @@ static const char *remedy(int error)
 	}
 }
 
-static int connect_endpoint(const struct endpoint *e)
+/* Returns a connected socket, with what it is connected to in *@retpeer (AF_UNIX for a unix socket), or a
+ * negative errno after saying why. */
+static int connect_endpoint(const struct endpoint *e, struct address *retpeer)
 {
 	const char *why = NULL;
 	int fd = -EINVAL;
 
 	switch (e->kind) {
 	case ENDPOINT_IP:
-		fd = connect_ip(&e->ip);
+		*retpeer = e->ip;
+		fd = connect_ip(retpeer);
 		break;
 	case ENDPOINT_UNIX:
+		*retpeer = (struct address){ .family = AF_UNIX };
 		fd = connect_unix(e->path);
 		break;
 	case ENDPOINT_NAME:
-		fd = connect_name(e, &why);
+		fd = connect_name(e, retpeer, &why);
 		break;
 	}
 	if (fd < 0)
@@ -106,44 +108,37 @@ static int connect_endpoint(const struct endpoint *e)
 	return fd;
 }
 
-/* Of one end of the connection. */
-static bool address_of(int fd, bool other_end, struct address *ret)
+static void own_address(int fd, struct address *ret)
 {
-	struct sockaddr_storage ss;
-	struct sockaddr *sa = (struct sockaddr *)&ss;
+	struct sockaddr_storage ss = { .ss_family = AF_UNSPEC };
 	socklen_t size = sizeof ss;
 
-	if ((other_end ? getpeername(fd, sa, &size) : getsockname(fd, sa, &size)) != 0)
-		return false;
-	address_from_sockaddr(ret, sa);
-	return true;
+	getsockname(fd, (struct sockaddr *)&ss, &size); /* of our own socket: cannot fail */
+	address_from_sockaddr(ret, (const struct sockaddr *)&ss);
 }
 
-/* Addresses that were not given are those of the connection. An IPv4 one beside an IPv6 one travels as an
- * IPv4-mapped address. Returns false if the connection has none any more. */
-static bool complete_header(struct proxy_header *h, int fd)
+/* Addresses that were not given are those of the connection. @peer is not asked from the socket, because a
+ * receiver that does not trust us may have reset it already. An IPv4 address beside an IPv6 one travels
+ * as an IPv4-mapped one. */
+static void complete_header(struct proxy_header *h, int fd, const struct address *peer)
 {
 	if (h->command != PROXY_COMMAND_PROXY)
-		return true;
-	if (h->source.family == AF_UNSPEC && !address_of(fd, false, &h->source))
-		return false;
-	if (h->destination.family == AF_UNSPEC && !address_of(fd, true, &h->destination))
-		return false;
+		return;
+	if (h->source.family == AF_UNSPEC)
+		own_address(fd, &h->source);
+	if (h->destination.family == AF_UNSPEC)
+		h->destination = *peer;
 	h->family = PROXY_FAMILY_INET;
 	if (h->source.family == AF_INET6 || h->destination.family == AF_INET6)
 		h->family = PROXY_FAMILY_INET6;
-	return true;
 }
 
-static int send_on(int fd, struct send_options *o)
+static int send_on(int fd, const struct address *peer, struct send_options *o)
 {
 	static uint8_t header[PROXY_HEADER_MAX];
 	size_t size;
 
-	if (!complete_header(&o->header, fd)) {
-		fprintf(stderr, "unproxy: %s: %s\n", o->target.text, strerror(errno));
-		return COMMAND_FAILED;
-	}
+	complete_header(&o->header, fd, peer);
 	size = proxy_header_encode(&o->header, header, sizeof header);
 	if (size == 0)
 		return command_usage_error("send", "the TLVs are too long for a header");
@@ -154,6 +149,7 @@ int command_send(int argc, char **argv)
 {
 	static struct send_options options; /* too large for a stack */
 	int status = send_options_parse(argc, argv, &options);
+	struct address peer;
 	int fd;
 
 	if (status != COMMAND_OK)
@@ -162,9 +158,9 @@ int command_send(int argc, char **argv)
 		command_help_print("send");
 		return COMMAND_OK;
 	}
-	fd = connect_endpoint(&options.target);
+	fd = connect_endpoint(&options.target, &peer);
 	if (fd >= 0) {
-		status = send_on(fd, &options);
+		status = send_on(fd, &peer, &options);
 		close(fd);
 	} else {
 		status = COMMAND_FAILED;

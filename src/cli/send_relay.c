@@ -2,12 +2,14 @@
 /* Happy path:
  * - The header is the first thing in the buffer towards the peer, so stdin is read after it left.
  * - Both directions flow at once, each with a buffer of its own.
- * - stdin ends: half-close. The peer ends: write out what came, done.
+ * - stdin ends: half-close. The peer ends: write out what came, send what still comes, done.
  *
  * What can go wrong:
  * - stdout is slow: only what comes from the peer waits for it. We may share stdin and stdout with
  *   other programs, so they keep blocking; poll(2) promises room for PIPE_BUF bytes, and no
  *   write is longer.
+ * - The peer ends before stdin does. That may be its half-close or its close; only sending tells. So
+ *   input is still sent until it pauses or the peer refuses it.
  * - The peer resets the connection. What it had sent before is still read; whether read or write
  *   meets the error is chance, so either is remembered. */
 #include "cli/send_relay.h"
@@ -26,6 +28,9 @@
 
 #include "cli/command.h"
 #include "wire/proxy_header.h"
+
+/* When the peer has ended: a pause of the input that is its end, too [ms]. */
+#define PAUSE_MS 100
 
 struct flow {
 	int from;
@@ -82,6 +87,11 @@ static int flow_write(struct flow *f)
 	return 0;
 }
 
+static bool flow_is_over(const struct flow *f)
+{
+	return f->ended && !flow_is_full(f);
+}
+
 static void flow_abandon(struct flow *f)
 {
 	f->ended = true;
@@ -126,6 +136,7 @@ static int from_socket(struct relay *r)
 	if (rv == 0)
 		return COMMAND_OK;
 	flow_abandon(&r->down);
+	flow_abandon(&r->up);
 	r->reset = r->reset || rv == -ECONNRESET;
 	return r->reset ? COMMAND_OK : fail(r->name, rv);
 }
@@ -142,10 +153,14 @@ static int turn(struct relay *r)
 		{ .fd = events != 0 ? r->up.to : -1, .events = (short)events },
 		{ .fd = flow_is_full(&r->down) ? r->down.to : -1, .events = POLLOUT },
 	};
+	bool only_stdin = flow_is_over(&r->down) && !want_out;
+	int n = poll(p, ARRAY_SIZE(p), only_stdin ? PAUSE_MS : -1);
 	int status = COMMAND_OK;
 
-	if (poll(p, ARRAY_SIZE(p), -1) < 0)
+	if (n < 0)
 		return errno == EINTR ? COMMAND_OK : fail("poll", -errno);
+	if (n == 0)
+		flow_abandon(&r->up);
 	if (p[0].revents != 0)
 		status = from_stdin(r);
 	if (p[1].revents != 0 && want_out)
@@ -154,7 +169,7 @@ static int turn(struct relay *r)
 		status = from_socket(r);
 	if (p[2].revents != 0 && status == COMMAND_OK)
 		status = to_stdout(r);
-	if (r->up.ended && !flow_is_full(&r->up) && !r->half_closed) {
+	if (flow_is_over(&r->up) && !r->half_closed) {
 		r->half_closed = true;
 		shutdown(r->up.to, SHUT_WR);
 	}
@@ -189,7 +204,7 @@ int send_relay(int fd, const char *name, const void *header, size_t size)
 	signal(SIGPIPE, SIG_IGN);
 	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != 0)
 		return fail(name, -errno);
-	while (status == COMMAND_OK && (!r.down.ended || flow_is_full(&r.down)))
+	while (status == COMMAND_OK && !(flow_is_over(&r.up) && flow_is_over(&r.down)))
 		status = turn(&r);
 	if (status == COMMAND_OK && r.reset)
 		status = report_reset(&r);
