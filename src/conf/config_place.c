@@ -130,8 +130,11 @@ static void add_value(struct strbuf *s, const struct config_place *at, const str
 	strbuf_puts(s, ": ");
 }
 
-static void PRINTF_LIKE(3, 0)
-    refuse(const struct config_place *at, enum about about, const char *format, va_list args)
+static void refuse(const struct config_place *at, enum about about, const char *format,
+		   va_list args) PRINTF_LIKE(3, 0);
+
+static void refuse(const struct config_place *at, enum about about, const char *format,
+		   va_list args)
 {
 	struct config_error *e = at->document->error;
 	struct json_span span = locate(at);

@@ -12,8 +12,7 @@ struct config_document;
 
 struct config_place {
 	const struct config_document *document;
-	const struct config_place
-	    *parent; /* of the object or array that holds it; NULL: the root */
+	const struct config_place *parent; /* the object or array it is in; NULL: the root */
 	const cJSON *value;
 };
 

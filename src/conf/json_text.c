@@ -87,7 +87,7 @@ static size_t utf8_peek(const struct scanner *s, uint32_t *ret)
 	return size;
 }
 
-/* The four digits of \uXXXX. */
+/* The four digits behind "\u". */
 static bool scan_hex4(struct scanner *s, uint32_t *ret)
 {
 	*ret = 0;
