@@ -14,10 +14,10 @@ from processes import (SERVICE_USER, directory, free_port, listening_on, output_
 
 
 @contextlib.contextmanager
-def postgresql():
+def postgresql(port=None):
     """.address, .socket ("unix:…") and .user; nobody needs a password."""
     programs = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
-    port = free_port()
+    port = port or free_port()
     with directory(SERVICE_USER) as path:
         output_of(supervised([f"{programs}/initdb", "--no-sync", "--auth=trust", "--username=test",
                               "--no-locale", "--encoding=UTF8", "-D", f"{path}/data"],
@@ -31,8 +31,8 @@ def postgresql():
 
 
 @contextlib.contextmanager
-def redis():
-    port = free_port()
+def redis(port=None):
+    port = port or free_port()
     with directory() as path:
         server = ["redis-server", "--bind", "127.0.0.1", "--port", port, "--dir", path, "--save",
                   "", "--appendonly", "no"]
@@ -69,9 +69,9 @@ def nginx():
 
 
 @contextlib.contextmanager
-def sshd():
-    """.command(proxy_command, …) is the ssh command line that logs in through @proxy_command."""
-    port = free_port()
+def sshd(port=None):
+    """.command(option, …) is the ssh command line that logs in with that option."""
+    port = port or free_port()
     with directory(SERVICE_USER) as path, directory() as client_path:
         for key in (path / "host", client_path / "user"):
             output_of(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key])
@@ -91,11 +91,11 @@ def sshd():
             for file in path.iterdir():
                 own(file, user)
 
-        def command(proxy_command, *remote):
+        def command(option, *remote):
             return ["ssh", "-F", "none", "-i", client_path / "user",
                     "-o", "BatchMode=yes", "-o", "LogLevel=ERROR",
                     "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-                    "-o", f"ProxyCommand={proxy_command}", f"{user}@unproxied", *remote]
+                    "-o", option, f"{user}@127.0.0.1", *remote]
 
         with running(["/usr/sbin/sshd", "-D", "-e", "-f", config], listening_on(port),
                      SERVICE_USER):

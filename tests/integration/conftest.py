@@ -12,7 +12,6 @@ import pytest
 import applications
 import certificates
 import limits
-import senders
 from daemon import BINARY, Daemon, listener_config
 from peer import Backend, Echo, open_peer
 from processes import directory

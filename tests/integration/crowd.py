@@ -64,7 +64,7 @@ class Crowd:
 
 
 class WorkingClient(threading.Thread):
-    """Talks to an echoing application on one connection, and on a new one each time, until close()."""
+    """Talks to an echoing application, on one connection and on a new one in turn, until close()."""
 
     def __init__(self, address):
         super().__init__()

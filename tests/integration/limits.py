@@ -10,7 +10,7 @@ SLOW = 4 if os.environ.get("UNPROXY_TEST_SLOW") == "1" else 1
 # How long to wait for what must happen [s]. Nothing that passes ever waits this long.
 DEADLINE = 15 * SLOW
 
-# How much too early a timeout may seem [ms]: event loops count from when they last looked at the clock.
+# How much too early a timeout may seem [ms]: an event loop counts from its last look at the clock.
 CLOCK_MS = 10 * SLOW
 
 # Bytes each way of a bulk transfer [MiB].

@@ -73,8 +73,8 @@ def test_sshd_runs_a_command(unproxy, sshd):
     """The server speaks first, so this needs a sender that does not wait for the client."""
     daemon = unproxy(sshd.address)
     send = f"{BINARY} send --src {header.CLIENT} --dst {header.DESTINATION} {daemon.address}"
-    done = subprocess.run([str(word) for word in sshd.command(send, "sha256sum")],
-                          input=bytes(1 << 20), capture_output=True, timeout=60)
+    login = sshd.command(f"ProxyCommand={send}", "sha256sum")
+    done = subprocess.run([str(word) for word in login], input=bytes(1 << 20), capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[0] == \
         b"30e14955ebf1352266dc2ff8067e68104607e750abb9d3b36582b8af909fcb58"

@@ -169,7 +169,7 @@ def test_check_refuses_an_invalid_configuration():
     assert "listeners" in done.stderr
 
 
-def test_example_passes_check(closing, backend):
+def test_example_passes_check(backend):
     """With an application where the example says PostgreSQL is."""
     example = json.loads(EXAMPLE.read_text())
     example["listeners"][0]["upstream"] = backend.address

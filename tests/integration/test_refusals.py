@@ -211,7 +211,7 @@ def test_untrusted_peer_may_pass_as_its_own_client(unproxy, connect, backend):
     assert line["version"] == 0
 
 
-def test_untrusted_peer_that_passes_may_wait_for_the_application_to_speak(unproxy, connect, backend):
+def test_untrusted_peer_that_passes_may_let_the_application_speak_first(unproxy, connect, backend):
     daemon = unproxy(backend.address, trusted_proxies=["127.0.0.2"], untrusted="pass")
     client = connect(daemon)
     application = backend.accept()

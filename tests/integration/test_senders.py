@@ -18,23 +18,24 @@ def receiver(unproxy):
 
 
 def converse(client, backend):
-    """Both ways through, and nothing but what was said."""
+    """Both ways through, and nothing but what was said. Returns the application's end."""
     client.send(b"question")
     application = backend.accept()
     assert application.receive(8) == b"question"
     application.send(b"answer")
     assert client.receive(6) == b"answer"
-    client.finish()
-    assert application.ended()
-    application.close()
-    assert client.ended()
+    return application
 
 
 @pytest.mark.parametrize("option, version", [("send-proxy", 1), ("send-proxy-v2", 2)])
 def test_haproxy(receiver, sender, connect, backend, option, version):
     daemon = receiver(backend.address)
     client = connect(sender(senders.haproxy, daemon.address, option))
-    converse(client, backend)
+    application = converse(client, backend)
+    client.finish()
+    assert application.ended()
+    application.close()
+    assert client.ended()
     line = daemon.connection(client=client.address)
     assert line["version"] == version
     assert line["outcome"] == "finished"
@@ -51,11 +52,8 @@ def test_haproxy_tells_of_the_tls_connection(receiver, sender, connect, closing,
     context.load_cert_chain(pki.client)
     tls = context.wrap_socket(connect(proxy).socket, server_hostname=certificates.SERVER_NAME)
     client = closing(Peer(tls))
-    client.send(b"question")
-    application = backend.accept()
-    assert application.receive(8) == b"question"
+    converse(client, backend).close()
     version, cipher = tls.version(), tls.cipher()[0]
-    application.close()
     client.close()
 
     line = daemon.connection(client=client.address)
@@ -72,18 +70,15 @@ def test_haproxy_tells_of_the_tls_connection(receiver, sender, connect, closing,
     }
 
 
-def test_haproxy_tells_that_a_client_gave_no_certificate(receiver, sender, connect, closing, backend,
-                                                         pki):
+def test_haproxy_tells_of_a_client_without_certificate(receiver, sender, connect, closing, backend,
+                                                       pki):
     daemon = receiver(backend.address)
     proxy = sender(senders.haproxy, daemon.address, "send-proxy-v2-ssl",
                    bind_options=f"ssl crt {pki.server} ca-file {pki.authority} verify optional")
     context = ssl.create_default_context(cafile=pki.authority)
     context.check_hostname = False
     client = closing(Peer(context.wrap_socket(connect(proxy).socket)))
-    client.send(b"question")
-    application = backend.accept()
-    assert application.receive(8) == b"question"
-    application.close()
+    converse(client, backend).close()
     client.close()
 
     tls = daemon.connection(client=client.address)["tlv"]["ssl"]
@@ -116,12 +111,7 @@ def test_haproxy_checks_of_the_port_alone_are_not_logged_as_trouble(receiver, se
 def test_nginx_stream(receiver, sender, connect, backend):
     daemon = receiver(backend.address)
     client = connect(sender(senders.nginx_stream, daemon.address))
-    client.send(b"question")
-    application = backend.accept()
-    assert application.receive(8) == b"question"
-    application.send(b"answer")
-    assert client.receive(6) == b"answer"
-    application.close()
+    converse(client, backend).close()
     assert client.ended()
     line = daemon.connection(client=client.address)
     assert line["version"] == 1

@@ -121,16 +121,13 @@ def test_idle_daemon_ends_at_once(serve):
 
 
 def test_hangup_disturbs_nobody(serve, conversation):
-    daemon = serve(600000)
+    daemon = serve(5000)
     client, application = conversation(daemon)
     daemon.signal(signal.SIGHUP)
     daemon.wait_for_records(1, event="reload")
     client.send(b"undisturbed")
     assert application.receive(11) == b"undisturbed"
     conversation(daemon)
-    daemon.terminate()
-    client.close()
-    application.close()
 
 
 def test_unix_socket_is_removed_at_the_end_and_may_be_listened_on_again(unproxy, backend,

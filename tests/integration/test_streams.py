@@ -7,7 +7,7 @@ import pytest
 
 import header
 import transfer
-from limits import BULK_MIB, DEADLINE, SLOW
+from limits import BULK_MIB, SLOW
 from peer import Backend
 
 pytestmark = pytest.mark.threads
@@ -53,6 +53,15 @@ def converse(relay, connect, choose_path):
     return connected
 
 
+@pytest.fixture(params=["client-first", "application-first"])
+def ordered(request):
+    """Two things, the client's and the application's, in the order in which they act."""
+    def pair(client, application):
+        return (client, application) if request.param == "client-first" else (application, client)
+
+    return pair
+
+
 def test_bulk_data_both_ways_at_once_arrives_unharmed(converse, any_backend):
     daemon, client, application = converse(any_backend)
     transfer.check_bulk((client, application), (application, client), size=BULK)
@@ -61,26 +70,16 @@ def test_bulk_data_both_ways_at_once_arrives_unharmed(converse, any_backend):
     assert line["bytes_in"] == line["bytes_out"] == BULK
 
 
-def test_client_may_finish_first_and_receive_a_long_reply(converse, any_backend):
+def test_one_end_may_finish_first_and_receive_a_long_reply(converse, any_backend, ordered):
     daemon, client, application = converse(any_backend)
-    client.send(b"request")
-    client.finish()
-    assert application.receive_rest() == b"request"
-    transfer.check_bulk((application, client), size=REPLY)
+    first, second = ordered(client, application)
+    first.send(b"request")
+    first.finish()
+    assert second.receive_rest() == b"request"
+    transfer.check_bulk((second, first), size=REPLY)
     line = daemon.connection(client)
     assert line["outcome"] == "finished"
-    assert line["bytes_out"] == REPLY
-
-
-def test_application_may_finish_first_and_receive_a_long_upload(converse, any_backend):
-    daemon, client, application = converse(any_backend)
-    application.send(b"go ahead")
-    application.finish()
-    assert client.receive_rest() == b"go ahead"
-    transfer.check_bulk((client, application), size=REPLY)
-    line = daemon.connection(client)
-    assert line["outcome"] == "finished"
-    assert line["bytes_in"] == REPLY
+    assert sorted((line["bytes_in"], line["bytes_out"])) == [len(b"request"), REPLY]
 
 
 def test_end_that_comes_with_the_last_bytes_is_passed_on(relay, connect, any_backend):
@@ -98,20 +97,46 @@ def test_end_that_comes_with_the_last_bytes_is_passed_on(relay, connect, any_bac
         client.close()
 
 
-def test_reset_by_the_client_reaches_the_application(converse, backend):
+def test_reset_by_one_end_reaches_the_other(converse, backend, ordered):
     daemon, client, application = converse(backend)
-    client.send(b"request")
-    assert application.receive(7) == b"request"
-    client.reset()
-    assert application.was_reset()
-    assert daemon.connection(client)["outcome"] == "client_reset"
+    first, second = ordered(client, application)
+    first.send(b"request")
+    assert second.receive(7) == b"request"
+    first.reset()
+    assert second.was_reset()
+    assert daemon.connection(client)["outcome"] == ordered("client_reset", "upstream_reset")[0]
 
 
-def test_reset_by_the_application_reaches_the_client(converse, backend):
+def test_reset_after_an_orderly_end_reaches_the_other_end(converse, backend, ordered):
     daemon, client, application = converse(backend)
-    client.send(b"request")
-    assert application.receive(7) == b"request"
-    application.reset()
+    first, second = ordered(client, application)
+    first.finish()
+    assert second.ended()
+    second.send(b"reply")
+    assert first.receive(5) == b"reply"
+    first.reset()
+    assert second.was_reset_after_its_end()
+    assert daemon.connection(client)["outcome"] == ordered("client_reset", "upstream_reset")[0]
+
+
+def test_reset_in_the_middle_of_bulk_data_reaches_the_other_end(converse, backend, ordered):
+    daemon, client, application = converse(backend)
+    first, second = ordered(client, application)
+    transfer.send_until_stopped([first], quiet=0.1)
+    second.receive(100000)
+    first.reset()
+    assert second.was_reset()
+    assert daemon.connection(client)["outcome"] == ordered("client_reset", "upstream_reset")[0]
+
+
+def test_answer_of_an_application_that_refuses_the_rest_is_delivered(converse, any_backend):
+    """Closed with bytes unread, its socket resets the connection right behind the answer."""
+    daemon, client, application = converse(any_backend)
+    transfer.send_until_stopped([client], quiet=0.1)
+    application.receive(1000)
+    application.send(b"413 enough")
+    application.close()
+    assert client.receive(10) == b"413 enough"
     assert client.was_reset()
     assert daemon.connection(client)["outcome"] == "upstream_reset"
 
@@ -127,50 +152,17 @@ def test_reset_by_an_application_behind_a_unix_socket_reaches_the_client(convers
     assert daemon.connection(client)["outcome"] == "upstream_reset"
 
 
-def test_reset_after_the_client_has_finished_reaches_the_application(converse, backend):
-    daemon, client, application = converse(backend)
-    client.finish()
-    assert application.ended()
-    application.send(b"reply")
-    assert client.receive(5) == b"reply"
-    client.reset()
-    assert application.was_reset_after_its_end()
-    assert daemon.connection(client)["outcome"] == "client_reset"
-
-
-def test_reset_after_the_application_has_finished_reaches_the_client(converse, backend):
-    daemon, client, application = converse(backend)
-    application.finish()
-    assert client.ended()
-    client.send(b"request")
-    assert application.receive(7) == b"request"
-    application.reset()
-    assert client.was_reset_after_its_end()
-    assert daemon.connection(client)["outcome"] == "upstream_reset"
-
-
-def test_reset_in_the_middle_of_bulk_data_is_a_reset(converse, backend):
-    daemon, client, application = converse(backend)
-    transfer.send_until_stopped([client], quiet=0.1)
-    application.receive(100000)
-    client.reset()
-    assert application.was_reset()
-    assert daemon.connection(client)["outcome"] == "client_reset"
-
-
-@pytest.fixture(params=["client", "application"])
-def stalled(request, relay, connect, closing, choose_path):
-    """Connections of which one end sends until it cannot, and this end does not read."""
+@pytest.fixture
+def stalled(relay, connect, closing, choose_path, ordered):
+    """Pairs of ends: one that will send, and one that will not read."""
     backend = closing(Backend(receive_buffer=SMALL_BUFFER))
     daemon = relay(backend.address)
     pairs = []
     for _ in range(STALLED_CONNECTIONS):
         client = connect(daemon, receive_buffer=SMALL_BUFFER)
         client.send(header.v2())
-        pairs.append((client, backend.accept()))
+        pairs.append(ordered(client, backend.accept()))
     choose_path(daemon)
-    if request.param == "client":
-        pairs = [(application, client) for client, application in pairs]
     return daemon, pairs
 
 
@@ -180,7 +172,6 @@ def test_stalled_reader_stops_the_sender_in_bounded_memory(stalled):
     taken = transfer.send_until_stopped([sender for sender, _ in pairs])
     assert daemon.memory() - before < STALLED_CONNECTIONS * STALLED_MEMORY * SLOW
     for (sender, reader), size in zip(pairs, taken):
-        sender.socket.settimeout(DEADLINE)
         sender.finish()
         assert transfer.receive_bulk(reader, seed=size) == transfer.pool_digest(size)
 

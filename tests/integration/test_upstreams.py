@@ -61,6 +61,16 @@ def test_application_that_does_not_accept_times_out(unproxy, refused, full_backe
     assert 300 - CLOCK_MS <= line["duration_ms"] < DEADLINE * 1000
 
 
+@pytest.mark.parametrize("full_backend", ["tcp", "unix"], indirect=True)
+def test_client_that_leaves_while_the_application_does_not_accept_is_not_waited_for(
+        unproxy, connect, full_backend):
+    daemon = unproxy(full_backend.address, connect_timeout_ms=600000)
+    client = connect(daemon)
+    client.send(header.v2() + b"hello")
+    client.reset()
+    assert daemon.connection(client)["outcome"] == "client_reset"
+
+
 def test_silence_of_both_sides_ends_at_the_idle_timeout(unproxy, connect, any_backend):
     daemon = unproxy(any_backend.address, idle_timeout_ms=300)
     client = connect(daemon)

@@ -7,6 +7,8 @@ import selectors
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from limits import DEADLINE
+
 # Random bytes that pieces are cut from; making new ones would take longer than sending them.
 POOL = memoryview(random.Random(7700).randbytes(8 << 20))
 LARGEST_PIECE = 512 << 10
@@ -18,7 +20,7 @@ def _piece_size(numbers):
 
 
 def _pause_now_and_then(numbers):
-    """So that both ends run dry and full in turn. It is part of the traffic, nothing waits for it."""
+    """So that both ends run dry and full in turn: a part of the traffic, nothing waits for it."""
     if numbers.random() < 0.05:
         time.sleep(numbers.uniform(0, 0.003))
 
@@ -73,6 +75,8 @@ def send_until_stopped(peers, quiet=0.5):
             for key, _ in ready:
                 start = taken[key.data] % len(POOL)
                 taken[key.data] += key.fileobj.send(POOL[start:start + LARGEST_PIECE])
+    for peer in peers:
+        peer.socket.settimeout(DEADLINE)
     return [taken[peer] for peer in peers]
 
 
