@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""The documentation has every key of the configuration: config_docs.py UNPROXY EXAMPLE README. The program lists its
-keys; each stands in the example, and in the README in a table's row that begins with it and has its default and its
-range. Of a feature to come the README need only mention the key. Prints what is missing; exits 1 if anything is."""
+"""The documentation has every key of the configuration: config_docs.py UNPROXY EXAMPLE README.
+
+The program lists its keys; each stands in the example, and in the README in a table's row that
+begins with it and has its default and its range. Of a feature to come the README need only mention
+the key. Prints what is missing; exits 1 if anything is."""
 
 import json
 import re
@@ -12,7 +14,8 @@ from pathlib import Path
 
 def keys_of(program):
     """(path, "now" or "later", default, what a value looks like, help) of every key."""
-    listed = subprocess.run([program, "check", "--list-config-keys"], check=True, capture_output=True, text=True)
+    listed = subprocess.run([program, "check", "--list-config-keys"], check=True,
+                            capture_output=True, text=True)
     return [tuple(line.split("\t")) for line in listed.stdout.splitlines()]
 
 

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
-"""The layout of src/README.md holds: no include points upwards, no two files share a name, and files and functions
-stay short enough to be read at once. Prints each offence as file:line: what; exits 1 if there is one."""
+"""The layout of src/README.md holds: no include points upwards, no two files share a name, and
+files and functions stay short enough to be read at once.
+
+Prints each offence as file:line: what; exits 1 if there is one."""
 
 import re
 import subprocess
@@ -9,7 +11,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Which layers, and which libraries, the files of a layer may include. main.c, on top, may include everything.
+# Which layers, and which libraries, the files of a layer may include. main.c, on top, may include
+# everything.
 LAYERS = {
     "base": ({"base"}, set()),
     "wire": ({"base", "wire"}, set()),
@@ -43,7 +46,7 @@ def check_includes(path, lines):
 
 
 def check_functions(lines):
-    """clang-format puts the braces of a function, and of nothing else, alone into the first column."""
+    """clang-format puts the braces of a function, and of nothing else, alone into column 1."""
     start = None
     for number, line in enumerate(lines, 1):
         if line == "{":

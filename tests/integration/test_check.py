@@ -13,14 +13,15 @@ from daemon import BINARY, listener_config
 from limits import DEADLINE
 from peer import Backend
 
-OPEN_TRUST = ("unproxy: warning: listeners[0].trusted_proxies: every {} address is trusted, so anybody can "
-              "pose as any client; list the networks of the load balancer")
+OPEN_TRUST = ("unproxy: warning: listeners[0].trusted_proxies: every {} address is trusted, so anybody "
+              "can pose as any client; list the networks of the load balancer")
+IS_IT_RUNNING = "connection refused; is the application running?"
 
 
 def run_check(*arguments, environment=None, wrapper=(), **options):
     environment = {**os.environ, **(environment or {})}
-    return subprocess.run([*wrapper, BINARY, "check", *map(str, arguments)], capture_output=True, text=True,
-                          timeout=DEADLINE, env=environment, **options)
+    return subprocess.run([*wrapper, BINARY, "check", *map(str, arguments)], capture_output=True,
+                          text=True, timeout=DEADLINE, env=environment, **options)
 
 
 def check(settings=None, *arguments, wrapper=(), **listener):
@@ -33,9 +34,10 @@ def test_it_says_what_would_run(backend):
     done = check({"workers": 3, "log": {"level": "warn", "format": "text", "access": False},
                   "shutdown_timeout_ms": 1500},
                  upstream=backend.address, name="web", header="optional", untrusted="pass",
-                 versions=[2], header_timeout_ms=250, connect_timeout_ms=2000, idle_timeout_ms=60000,
-                 max_header_bytes=200, max_connections=7, allow_loopback_clients=True,
-                 trusted_proxies=[f"10.0.{i}.0/30" for i in range(7)])
+                 versions=[2], header_timeout_ms=250, connect_timeout_ms=2000,
+                 idle_timeout_ms=60000, max_header_bytes=200, max_connections=7,
+                 allow_loopback_clients=True,
+                 trusted_proxies=[f"10.{i}.0.0/30" for i in range(7)])
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
@@ -45,7 +47,8 @@ def test_it_says_what_would_run(backend):
         'listener "web"',
         "  listen       127.0.0.1:0",
         f"  upstream     {backend.address}",
-        "  trusted      7 ranges: 10.0.0.0/30, 10.0.1.0/30, 10.0.2.0/30, 10.0.3.0/30, 10.0.4.0/30 and 2 more",
+        "  trusted      7 ranges: 10.0.0.0/30, 10.1.0.0/30, 10.2.0.0/30, 10.3.0.0/30, 10.4.0.0/30 "
+        "and 2 more",
         "  header       optional, version 2, at most 200 bytes, within 250 ms",
         "  untrusted    peers are relayed as they come, as their own client",
         "  loopback     client addresses 127.0.0.0/8 and ::1 are accepted",
@@ -58,10 +61,10 @@ def test_it_says_what_would_run(backend):
 
 def test_it_says_what_defaults_mean(backend, tmp_path):
     path = tmp_path / "in.sock"
-    done = check(upstream={"ipv4": backend.address, "ipv6": backend.address.replace("127.0.0.1", "localhost")},
+    port = backend.address.split(":")[1]
+    done = check(upstream={"ipv4": backend.address, "ipv6": f"localhost:{port}"},
                  listen=f"unix:{path}", trusted_proxies=["unix:"])
     assert done.returncode == 0, done.stderr
-    port = backend.address.split(":")[1]
     assert done.stdout.splitlines() == [
         "workers      one for each CPU this process may use",
         "log          to stderr as JSON, level info, a line for each connection",
@@ -114,14 +117,14 @@ def check_problem(done, problem):
 
 def test_an_upstream_that_is_down(dead_address):
     check_problem(check(upstream=dead_address),
-                  f"listeners[0].upstream: {dead_address}: connection refused; is the application running?")
+                  f"listeners[0].upstream: {dead_address}: {IS_IT_RUNNING}")
 
 
 def test_each_half_of_a_pair(backend, dead_address):
     check_problem(check(upstream={"ipv4": dead_address, "ipv6": "unix:/nonexistent/app.sock"}),
-                  f"listeners[0].upstream.ipv4: {dead_address}: connection refused; is the application running?\n"
-                  "unproxy: listeners[0].upstream.ipv6: unix:/nonexistent/app.sock: no such socket; "
-                  "is the application running?")
+                  f"listeners[0].upstream.ipv4: {dead_address}: {IS_IT_RUNNING}\n"
+                  "unproxy: listeners[0].upstream.ipv6: unix:/nonexistent/app.sock: "
+                  "no such socket; is the application running?")
 
 
 def test_an_upstream_that_does_not_answer(connect):
@@ -132,8 +135,8 @@ def test_an_upstream_that_does_not_answer(connect):
         done = check(upstream=backend.address, connect_timeout_ms=100)
     finally:
         backend.close()
-    check_problem(done, f"listeners[0].upstream: {backend.address}: no answer within 100 ms; check the address, "
-                        "and firewalls on the way")
+    check_problem(done, f"listeners[0].upstream: {backend.address}: no answer within 100 ms; "
+                        "check the address, and firewalls on the way")
 
 
 def test_a_name_that_does_not_exist():
@@ -162,25 +165,25 @@ def test_a_resolver_that_does_not_answer(tmp_path):
     started = time.monotonic()
     done = check(upstream="db.example.test:80",
                  wrapper=["unshare", "-mn", sys.executable, "-c", SILENT_RESOLVER, resolver])
-    check_problem(done, "listeners[0].upstream: db.example.test:80: the resolver does not answer; check "
-                        "/etc/resolv.conf, or write an address")
+    check_problem(done, "listeners[0].upstream: db.example.test:80: the resolver does not answer; "
+                        "check /etc/resolv.conf, or write an address")
     assert time.monotonic() - started < 6
 
 
 def test_a_port_in_use(backend):
     done = check(upstream=backend.address, listen=backend.address)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"unproxy: listeners[0].listen: cannot listen on {backend.address}: "
-                                  "Address already in use; ")
+    assert done.stderr.startswith("unproxy: listeners[0].listen: cannot listen on "
+                                  f"{backend.address}: Address already in use; ")
 
 
 def test_a_log_that_cannot_be_written(backend, tmp_path):
     check_problem(check({"log": {"output": "/nonexistent/unproxy.log"}}, upstream=backend.address),
-                  "log.output: /nonexistent/unproxy.log: cannot be written: No such file or directory; create the "
-                  "folder, or give this user the right to write there")
+                  "log.output: /nonexistent/unproxy.log: cannot be written: No such file or "
+                  "directory; create the folder, or give this user the right to write there")
     check_problem(check({"log": {"output": str(tmp_path)}}, upstream=backend.address),
-                  f"log.output: {tmp_path}: cannot be written: Is a directory; create the folder, or give this "
-                  "user the right to write there")
+                  f"log.output: {tmp_path}: cannot be written: Is a directory; create the folder, "
+                  "or give this user the right to write there")
 
 
 def test_a_log_that_can_be_written_is_not_created(backend, tmp_path):
@@ -192,9 +195,11 @@ def test_a_log_that_can_be_written_is_not_created(backend, tmp_path):
 
 
 def test_more_connections_than_descriptors(backend):
-    check_problem(check(upstream=backend.address, max_connections=1000, wrapper=["prlimit", "--nofile=1999:1999"]),
-                  "max_connections: 1000 connections need 2000 open files, and this process may have 1999; "
-                  "raise the hard limit (ulimit -Hn, LimitNOFILE=), or lower max_connections")
+    check_problem(check(upstream=backend.address, max_connections=1000,
+                        wrapper=["prlimit", "--nofile=1999:1999"]),
+                  "max_connections: 1000 connections need 2000 open files, and this process may "
+                  "have 1999; raise the hard limit (ulimit -Hn, LimitNOFILE=), or lower "
+                  "max_connections")
     assert check(upstream=backend.address, max_connections=1000,
                  wrapper=["prlimit", "--nofile=2000:2000"]).returncode == 0
 
@@ -204,18 +209,19 @@ def test_more_connections_than_descriptors(backend):
 
 @pytest.mark.parametrize("arguments, environment, message", [
     ([], {},
-     "there is no configuration; give -c FILE, or --listen ADDR --upstream ADDR --trust CIDR, or set "
-     "UNPROXY_CONFIG to the JSON"),
+     "there is no configuration; give -c FILE, or --listen ADDR --upstream ADDR --trust CIDR, or "
+     "set UNPROXY_CONFIG to the JSON"),
     (["-c", "x"], {"UNPROXY_CONFIG": "{}"},
-     "the configuration comes from one place, but -c and the environment variable UNPROXY_CONFIG are both given; "
-     "drop one"),
+     "the configuration comes from one place, but -c and the environment variable UNPROXY_CONFIG "
+     "are both given; drop one"),
     (["--trust", "::1"], {"UNPROXY_CONFIG": "{}"},
-     "the configuration comes from one place, but the environment variable UNPROXY_CONFIG and --trust are both "
-     "given; drop one"),
+     "the configuration comes from one place, but the environment variable UNPROXY_CONFIG and "
+     "--trust are both given; drop one"),
     (["-c", "x", "--transparent"], {},
      "the configuration comes from one place, but -c and --transparent are both given; drop one"),
     (["-c", "x", "-c", "y"], {}, "-c is given twice"),
-    (["--trust", "::1", "--trust", "::2"], {}, "--trust (separate networks by commas) is given twice"),
+    (["--trust", "::1", "--trust", "::2"], {},
+     "--trust (separate networks by commas) is given twice"),
     (["config.json"], {}, 'unexpected argument "config.json"; a file is named by -c FILE'),
     (["-c"], {}, "-c needs a value"),
     (["--config"], {}, "--config needs a value"),
@@ -230,14 +236,15 @@ def test_usage_errors(arguments, environment, message):
 
 
 @pytest.mark.parametrize("arguments, environment, message", [
-    ([], {"UNPROXY_CONFIG": '{\n"listeners": 1}'}, "UNPROXY_CONFIG:2:14: listeners: 1: must be an array of objects"),
+    ([], {"UNPROXY_CONFIG": '{\n"listeners": 1}'},
+     "UNPROXY_CONFIG:2:14: listeners: 1: must be an array of objects"),
     (["-c", "-"], {"UNPROXY_CONFIG": ""}, "stdin:1:1: there is nothing in it"),
     (["--listen", "[::]:80"], {},
      "--upstream is missing; --listen, --upstream and --trust go together"),
     (["--listen", "[::]:80", "--upstream", "127.0.0.1:1", "--trust", "10.0.0.1/8"], {},
      '--trust: "10.0.0.1/8": host bits are set; the network is 10.0.0.0/8'),
-    (["--listen", "[::]:80", "--upstream", "127.0.0.1:1", "--trust", "10.0.0.1", "--transparent"], {},
-     "--transparent: transparent mode is not in this version yet; leave it out"),
+    (["--listen", "[::]:80", "--upstream", "127.0.0.1:1", "--trust", "10.0.0.1", "--transparent"],
+     {}, "--transparent: transparent mode is not in this version yet; leave it out"),
 ])
 def test_invalid_configurations(arguments, environment, message):
     done = run_check(*arguments, environment=environment, stdin=subprocess.DEVNULL)
@@ -247,7 +254,8 @@ def test_invalid_configurations(arguments, environment, message):
 
 
 def test_flags_make_a_configuration(backend):
-    done = run_check("--listen", "127.0.0.1:0", "--upstream", backend.address, "--trust", "10.0.0.0/24,::1")
+    done = run_check("--listen", "127.0.0.1:0", "--upstream", backend.address,
+                     "--trust", "10.0.0.0/24,::1")
     assert done.returncode == 0, done.stderr
     assert "trusted      2 ranges: 10.0.0.0/24, ::1/128" in done.stdout
 
