@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """The documentation has every key of the configuration: config_docs.py UNPROXY EXAMPLE README.
 
 The program lists its keys; each stands in the example, and in the README in a table's row that

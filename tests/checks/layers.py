@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
 """The layout of src/README.md holds: no include points upwards, no two files share a name, and
 files and functions stay short enough to be read at once.
 
