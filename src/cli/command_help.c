@@ -100,7 +100,7 @@ static const char demo_text[] =
     "request with a PROXY header through both and explain every step. Then keep\n"
     "serving, for experiments with curl, until Ctrl-C.\n"
     "\n"
-    "  --listen ADDR   where the listener accepts (default: 127.0.0.1:0, any free port)\n"
+    "  --listen ADDR   where the listener accepts (default: a free port of 127.0.0.1)\n"
     "  --once          exit after the round trip; 0 if the answer was right, 1 if not\n"
     "\n"
     "Only peers on this machine (127.0.0.0/8, ::1) are trusted.\n";
