@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +14,23 @@ from daemon import BINARY, listener_config
 from limits import DEADLINE
 from peer import Backend
 
-OPEN_TRUST = ("unproxy: warning: listeners[0].trusted_proxies: every {} address is trusted, so anybody "
-              "can pose as any client; list the networks of the load balancer")
+EXAMPLE = Path(__file__).parents[2] / "config.example.json"
+OPEN_TRUST = ("unproxy: warning: listeners[0].trusted_proxies: every {} address is trusted, so "
+              "anybody can pose as any client; list the networks of the load balancer")
 IS_IT_RUNNING = "connection refused; is the application running?"
+
+NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+
+
+def alone(script):
+    """What to put before a command, to run it in namespaces of its own after @script, in Python."""
+    script = f"""
+import socket, subprocess, sys
+subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+{script}
+sys.exit(subprocess.run(sys.argv[1:]).returncode)
+"""
+    return ["unshare", "--mount", "--net", sys.executable, "-c", script]
 
 
 def run_check(*arguments, environment=None, wrapper=(), **options):
@@ -97,6 +112,19 @@ def test_no_probe_looks_at_the_file_alone(dead_address):
     assert done.stdout.endswith("\nconfiguration is valid\n")
 
 
+@NEEDS_ROOT
+def test_the_example_passes_where_its_application_runs():
+    """The file as it is, in a network of its own, with a listener on PostgreSQL's port."""
+    done = run_check("-c", EXAMPLE, wrapper=alone("""
+listener = socket.create_server(("127.0.0.1", 5432))
+"""))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "  upstream     127.0.0.1:5432\n" in done.stdout
+    done = run_check("-c", EXAMPLE, wrapper=alone(""))
+    check_problem(done, f"listeners[0].upstream: 127.0.0.1:5432: {IS_IT_RUNNING}")
+
+
 # Problems
 
 
@@ -147,24 +175,17 @@ def test_a_name_that_does_not_exist():
     assert done.stderr.endswith("; check it, or write an address\n")
 
 
-# Runs a command where the only name server is a socket that nobody reads.
-SILENT_RESOLVER = """
-import socket, subprocess, sys
-subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-subprocess.run(["mount", "--bind", sys.argv[1], "/etc/resolv.conf"], check=True)
-silent = socket.socket(type=socket.SOCK_DGRAM)
-silent.bind(("127.0.0.1", 53))
-sys.exit(subprocess.run(sys.argv[2:]).returncode)
-"""
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+@NEEDS_ROOT
 def test_a_resolver_that_does_not_answer(tmp_path):
+    """The only name server is a socket that nobody reads."""
     resolver = tmp_path / "resolv.conf"
     resolver.write_text("nameserver 127.0.0.1\n")
     started = time.monotonic()
-    done = check(upstream="db.example.test:80",
-                 wrapper=["unshare", "-mn", sys.executable, "-c", SILENT_RESOLVER, resolver])
+    done = check(upstream="db.example.test:80", wrapper=alone(f"""
+subprocess.run(["mount", "--bind", "{resolver}", "/etc/resolv.conf"], check=True)
+silent = socket.socket(type=socket.SOCK_DGRAM)
+silent.bind(("127.0.0.1", 53))
+"""))
     check_problem(done, "listeners[0].upstream: db.example.test:80: the resolver does not answer; "
                         "check /etc/resolv.conf, or write an address")
     assert time.monotonic() - started < 6
