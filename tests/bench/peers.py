@@ -7,7 +7,6 @@ workers as asked for with SO_REUSEPORT between them.
 import json
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Callable
 
 NGINX_STREAM = "/usr/lib/nginx/modules/ngx_stream_module.so"
