@@ -207,7 +207,8 @@ static void session_read_header(struct session *s)
 	n = recv(side->fd, data + have, room, 0);
 	if (n < 0 && errno == EINTR)
 		return;
-	side->readable = n == (ssize_t)room || (n > 0 && side->hung_up);
+	/* The end is there to be read once more, by the relay. */
+	side->readable = n == 0 || n == (ssize_t)room || (n > 0 && side->hung_up);
 	if (n < 0 && errno == EAGAIN)
 		return;
 	if (have > 0)
