@@ -86,10 +86,12 @@ static const char send_text[] =
     "      unproxy send --src 203.0.113.7:40312 127.0.0.1:8080\n";
 
 static const char parse_text[] =
-    "Usage: unproxy parse [FILE]\n"
+    "Usage: unproxy parse [--hex] [FILE]\n"
     "\n"
     "Decode one PROXY header (v1 or v2) at the start of FILE, or of stdin, and print\n"
     "it as JSON.\n"
+    "\n"
+    "  --hex   the input is hex digits, with any white space between them\n"
     "\n"
     "Exit status: 0 a valid header; 1 none, or it could not be read; 2 usage.\n";
 
