@@ -167,11 +167,11 @@ static void test_a_host_name_has_at_most_253_characters(void **state)
 
 	(void)state;
 	snprintf(text, sizeof text, "%s.%s.%s.%s:80", LABEL_OF_63, LABEL_OF_63, LABEL_OF_63,
-		 LABEL_OF_63 + 2); /* 253 */
+		 &LABEL_OF_63[2]); /* 253 */
 	assert_int_equal(endpoint_parse(text, true, &e, why), 0);
 	endpoint_fini(&e);
 	snprintf(text, sizeof text, "%s.%s.%s.%s:80", LABEL_OF_63, LABEL_OF_63, LABEL_OF_63,
-		 LABEL_OF_63 + 1);
+		 &LABEL_OF_63[1]);
 	assert_int_equal(endpoint_parse(text, true, &e, why), -EINVAL);
 	assert_string_equal(why, "a host name has at most 253 characters");
 }
