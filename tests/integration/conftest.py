@@ -78,6 +78,17 @@ def connect(closing):
 
 
 @pytest.fixture
+def catch_up(connect):
+    """Wait until a daemon of one worker has met everybody who came before: it takes them in turn."""
+    def wait(daemon):
+        refused = connect(daemon)
+        refused.send(b"no header")
+        assert refused.was_reset()
+
+    return wait
+
+
+@pytest.fixture
 def socket_path():
     """For a unix socket: pytest's own directories can be too deep for one."""
     with directory() as path:

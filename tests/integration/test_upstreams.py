@@ -62,12 +62,26 @@ def test_application_that_does_not_accept_times_out(unproxy, refused, full_backe
 
 
 @pytest.mark.parametrize("full_backend", ["tcp", "unix"], indirect=True)
-def test_client_that_leaves_while_the_application_does_not_accept_is_not_waited_for(
-        unproxy, connect, full_backend):
-    daemon = unproxy(full_backend.address, connect_timeout_ms=600000)
+def test_client_that_leaves_while_the_application_does_not_accept_is_let_go(
+        unproxy, connect, full_backend, catch_up):
+    daemon = unproxy(full_backend.address, settings={"workers": 1}, connect_timeout_ms=600000)
     client = connect(daemon)
     client.send(header.v2() + b"hello")
+    catch_up(daemon)
     client.reset()
+    assert daemon.connection(client)["outcome"] == "client_reset"
+
+
+@pytest.mark.parametrize("full_backend", ["tcp", "unix"], indirect=True)
+def test_client_that_leaves_together_with_its_header_is_let_go(
+        unproxy, connect, full_backend, catch_up):
+    """The header and the reset are one event, and there will be no other."""
+    daemon = unproxy(full_backend.address, settings={"workers": 1}, connect_timeout_ms=600000)
+    client = connect(daemon)
+    catch_up(daemon)
+    with daemon.paused():
+        client.send(header.v2() + b"hello")
+        client.reset()
     assert daemon.connection(client)["outcome"] == "client_reset"
 
 
