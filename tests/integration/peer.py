@@ -29,22 +29,15 @@ def join(name):
 class Peer:
     """One end of a connection. No operation waits longer than DEADLINE."""
 
-    def __init__(self, sock):
+    def __init__(self, sock, reset_while_connecting=False):
         self.socket = sock
         self.socket.settimeout(DEADLINE)
-        self.reset_while_connecting = False
+        self.reset_while_connecting = reset_while_connecting
         if sock.family == socket.AF_UNIX:
             self.address = "unix:"
         else:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.address = join(sock.getsockname())
-
-    def connect(self, target):
-        """A server may reset the connection so soon that connect() is what reports it."""
-        try:
-            self.socket.connect(target)
-        except ConnectionResetError:
-            self.reset_while_connecting = True
 
     def send(self, data):
         self.socket.sendall(data)
@@ -113,6 +106,15 @@ class Peer:
         self.socket.close()
 
 
+def _connect(sock, target):
+    """Returns whether the server has reset the connection so soon that connect() reports it."""
+    try:
+        sock.connect(target)
+        return False
+    except ConnectionResetError:
+        return True
+
+
 def open_peer(address, source=None, receive_buffer=None):
     """Connect to "IP:PORT" or "unix:/path", from the address @source if given."""
     if address.startswith("unix:"):
@@ -121,14 +123,13 @@ def open_peer(address, source=None, receive_buffer=None):
     else:
         target = split(address)
         sock = socket.socket(socket.AF_INET6 if ":" in target[0] else socket.AF_INET)
-        # Bound, it knows its address even when it is reset at once.
-        sock.bind((source or ("::1" if ":" in target[0] else "127.0.0.1"), 0))
     try:
+        sock.settimeout(DEADLINE)
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        peer = Peer(sock)
-        peer.connect(target)
-        return peer
+        if source:
+            sock.bind((source, 0))
+        return Peer(sock, reset_while_connecting=_connect(sock, target))
     except BaseException:
         sock.close()
         raise
