@@ -298,11 +298,13 @@ int relay_hold_first(struct relay *r, const uint8_t *data, size_t size)
 }
 
 /* @end broke while being written to. An application may refuse the rest of a request and reset: its
- * answer lies unread before the reset, and is still delivered. */
+ * answer lies unread before the reset, and is still delivered. The write has taken the error from the socket,
+ * so that reading ends as if in order; that end is not passed on. */
 static void relay_drain_broken(struct relay *r, enum relay_end end, struct relay_shared *shared)
 {
 	r->side[end].readable = true;
 	r->side[end].hung_up = true;
+	r->flow[end].passed_on = true;
 	for (unsigned turn = 0; turn < RELAY_LAST_TURNS; turn++)
 		if (flow_pump(r, end, shared) != FLOW_MORE)
 			return;
