@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT */
+#include "loop/session_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "conf/config_load.h"
+#include "lib/test_loop.h"
+
+#define LISTENER                                                                                   \
+	"{\"listeners\": [{\"name\": \"test\", \"listen\": \"127.0.0.1:0\", \"trusted_proxies\": " \
+	"[\"127.0.0.0/16\", \"::1\"], \"upstream\": %s%s%s}]}"
+
+static void open_log(struct session_fixture *f)
+{
+	char path[32];
+
+	assert_int_equal(pipe(f->log_pipe), 0);
+	snprintf(path, sizeof path, "/dev/fd/%d", f->log_pipe[1]);
+	assert_int_equal(log_create(path, LOG_JSON, LOG_DEBUG, &f->log), 0);
+}
+
+static void open_env(struct session_fixture *f)
+{
+	struct session_env_options options = {
+		.log = log_buffer_create(f->log),
+		.log_access = true,
+		.process = &f->process,
+		.pipes = 4,
+		.worker = 0,
+		.workers = 1,
+		.data = f,
+	};
+
+	assert_non_null(options.log);
+	assert_int_equal(session_env_open(&f->env, &f->loop, &options), 0);
+}
+
+int session_fixture_setup(void **state)
+{
+	struct session_fixture *f = calloc(1, sizeof *f);
+
+	strcpy(f->directory, "/tmp/test_session.XXXXXX");
+	assert_non_null(mkdtemp(f->directory));
+	snprintf(f->unix_text, sizeof f->unix_text, "unix:%s/sock", f->directory);
+	f->client.fd = -1;
+	f->upstream.fd = -1;
+	test_loop_open(&f->loop);
+	open_log(f);
+	open_env(f);
+	test_peer_listen(&f->listening, &f->loop, "127.0.0.1:0", 64);
+	test_peer_listen(&f->app, &f->loop, "127.0.0.1:0", 64);
+	*state = f;
+	return 0;
+}
+
+static void on_env_closed(struct session_env *env)
+{
+	struct session_fixture *f = env->data;
+
+	f->serving = false;
+}
+
+static void close_env(struct session_fixture *f)
+{
+	session_env_end_sessions(&f->env, OUTCOME_shutdown);
+	assert_int_equal(f->env.count, 0);
+	if (f->serving) {
+		session_service_stop(&f->service);
+		session_service_fini(&f->service);
+	}
+	session_env_close(&f->env, on_env_closed);
+	test_loop_run_out(&f->loop);
+	assert_false(f->serving);
+	test_loop_close(&f->loop);
+}
+
+int session_fixture_teardown(void **state)
+{
+	struct session_fixture *f = *state;
+
+	close_env(f);
+	assert_int_equal(atomic_load(&f->process.active), 0);
+	assert_int_equal(atomic_load(&f->admission.active), 0);
+	test_peer_close(&f->client);
+	test_peer_close(&f->upstream);
+	test_peer_close(&f->app);
+	test_peer_close(&f->listening);
+	config_unref(f->config);
+	log_destroy(f->log, TEST_PATIENCE_MS);
+	close(f->log_pipe[0]);
+	close(f->log_pipe[1]);
+	cJSON_Delete(f->line);
+	unlink(f->unix_text + strlen("unix:"));
+	rmdir(f->directory);
+	free(f);
+	return 0;
+}
+
+static void load_config(struct session_fixture *f, const char *upstream, const char *keys)
+{
+	char name[TEST_PEER_NAME_MAX];
+	char app[TEST_PEER_NAME_MAX + 2];
+	char text[2048];
+	struct config_error error;
+	int rv;
+
+	test_peer_name(&f->app, name);
+	snprintf(app, sizeof app, "\"%s\"", name);
+	snprintf(text, sizeof text, LISTENER, upstream != NULL ? upstream : app,
+		 keys[0] != '\0' ? ", " : "", keys);
+	rv = config_load_text("test", "/", text, strlen(text), &f->config, &error);
+	if (rv != 0)
+		fail_msg("%s", error.text);
+}
+
+static void serve(struct session_fixture *f, const struct upstream_addresses addresses[2])
+{
+	session_service_init(&f->service, &f->env, &f->config->listeners[0], &f->admission,
+			     addresses);
+	f->admission.limit = f->config->listeners[0].max_connections;
+	f->serving = true;
+}
+
+void session_fixture_serve(struct session_fixture *f, const char *upstream, const char *keys)
+{
+	struct upstream_addresses addresses[2];
+
+	load_config(f, upstream, keys);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(upstream_addresses_find(&f->config->listeners[0].upstream[i],
+							 &f->loop, &addresses[i]),
+				 0);
+	serve(f, addresses);
+}
+
+void session_fixture_serve_at(struct session_fixture *f, const char *upstream, const char *keys,
+			      const struct upstream_addresses *addresses)
+{
+	load_config(f, upstream, keys);
+	serve(f, (const struct upstream_addresses[]){ *addresses, *addresses });
+}
+
+void session_fixture_connect_from(struct session_fixture *f, const char *from)
+{
+	char name[TEST_PEER_NAME_MAX];
+
+	test_peer_close(&f->client);
+	test_peer_name(&f->listening, name);
+	test_peer_connect(&f->client, &f->loop, name, from);
+}
+
+void session_fixture_connect(struct session_fixture *f)
+{
+	session_fixture_connect_from(f, NULL);
+}
+
+int session_fixture_try_start(struct session_fixture *f)
+{
+	struct sockaddr_storage ss;
+	socklen_t size = sizeof ss;
+	struct address peer;
+	int fd;
+	int rv;
+
+	fd = accept4(f->listening.fd, (struct sockaddr *)&ss, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	assert_true(fd >= 0);
+	address_from_sockaddr(&peer, (const struct sockaddr *)&ss);
+	rv = session_start(&f->service, fd, &peer);
+	if (rv != 0)
+		close(fd);
+	session_env_reap(&f->env);
+	return rv;
+}
+
+void session_fixture_start(struct session_fixture *f)
+{
+	assert_int_equal(session_fixture_try_start(f), 0);
+}
+
+void session_fixture_open(struct session_fixture *f)
+{
+	session_fixture_connect(f);
+	session_fixture_start(f);
+}
+
+void session_fixture_relay(struct session_fixture *f, const char *text)
+{
+	session_fixture_connect(f);
+	test_peer_send_text(&f->client, text);
+	session_fixture_start(f);
+	test_peer_accept(&f->app, &f->upstream);
+	test_loop_settle(&f->loop);
+	assert_int_equal(session_fixture_session(f)->state, SESSION_RELAY);
+}
+
+struct session *session_fixture_session(const struct session_fixture *f)
+{
+	assert_int_equal(f->env.count, 1);
+	return container_of(f->env.sessions.next, struct session, link);
+}
+
+/* Take the first line of what was read. Returns false if there is no whole one. */
+static bool take_line(struct session_fixture *f)
+{
+	char *end = memchr(f->log_text, '\n', f->log_size);
+
+	if (end == NULL)
+		return false;
+	cJSON_Delete(f->line);
+	f->line = cJSON_ParseWithLength(f->log_text, (size_t)(end - f->log_text));
+	assert_non_null(f->line);
+	f->log_size -= (size_t)(end + 1 - f->log_text);
+	memmove(f->log_text, end + 1, f->log_size);
+	return true;
+}
+
+void session_fixture_expect(struct session_fixture *f, const char *outcome)
+{
+	while (!take_line(f)) {
+		ssize_t n;
+
+		test_loop_until_ready(&f->loop, f->log_pipe[0], POLLIN, outcome);
+		n = read(f->log_pipe[0], f->log_text + f->log_size,
+			 sizeof f->log_text - f->log_size);
+		assert_true(n > 0);
+		f->log_size += (size_t)n;
+	}
+	assert_string_equal(session_fixture_text(f, "event"), "connection");
+	assert_string_equal(session_fixture_text(f, "outcome"), outcome);
+	assert_string_equal(session_fixture_text(f, "listener"), "test");
+}
+
+static bool is_empty(void *data)
+{
+	return ((const struct session_env *)data)->count == 0;
+}
+
+void session_fixture_expect_none(struct session_fixture *f)
+{
+	test_loop_until(&f->loop, is_empty, &f->env, "the end of all sessions");
+}
+
+const char *session_fixture_text(const struct session_fixture *f, const char *key)
+{
+	const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(f->line, key));
+
+	return text != NULL ? text : "";
+}
+
+long session_fixture_number(const struct session_fixture *f, const char *key)
+{
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(f->line, key);
+
+	return cJSON_IsNumber(item) ? (long)item->valuedouble : -1;
+}
+
+void session_fixture_finish(struct session_fixture *f)
+{
+	test_peer_shutdown(&f->client);
+	test_peer_expect_end(&f->upstream);
+	test_peer_shutdown(&f->upstream);
+	test_peer_expect_end(&f->client);
+	session_fixture_expect(f, "finished");
+	test_peer_close(&f->upstream);
+	test_peer_close(&f->client);
+}
+
+void session_fixture_expect_no_upstream(const struct session_fixture *f)
+{
+	assert_int_equal(accept4(f->app.fd, NULL, NULL, 0), -1);
+	assert_int_equal(errno, EAGAIN);
+}
+
+struct address loopback_address(unsigned host, unsigned port)
+{
+	return (struct address){ .family = AF_INET,
+				 .port = (uint16_t)port,
+				 .ip = { 127, 0, 0, (uint8_t)host } };
+}
