@@ -19,11 +19,12 @@ LAYERS = {
     "wire": ({"base", "wire"}, set()),
     "obs": ({"base", "wire", "obs"}, set()),
     "conf": ({"base", "conf"}, {"cjson"}),
+    "route": ({"base", "route"}, {"mnl"}),
     "session": ({"base", "wire", "obs", "conf", "session"}, {"uv"}),
-    "server": ({"base", "wire", "obs", "conf", "session", "server"}, {"uv"}),
-    "cli": ({"base", "wire", "obs", "conf", "session", "server", "cli"}, {"uv"}),
+    "server": ({"base", "wire", "obs", "conf", "route", "session", "server"}, {"uv"}),
+    "cli": ({"base", "wire", "obs", "conf", "route", "session", "server", "cli"}, {"uv"}),
 }
-LIBRARIES = {"uv.h": "uv", "cjson/cJSON.h": "cjson"}
+LIBRARIES = {"uv.h": "uv", "cjson/cJSON.h": "cjson", "libmnl/libmnl.h": "mnl"}
 
 FILE_MAX = 600
 FUNCTION_MAX = 80
