@@ -113,6 +113,15 @@ def children(pid):
     return found
 
 
+def come_first():
+    """Let this process run before whatever else this machine does, if we may. Peer, backend and load all do so."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, -20)
+        Path("/proc/self/autogroup").write_text("-20")  # where there are autogroups, nice counts only inside one
+    except OSError:
+        pass
+
+
 class Stage:
     """`with Stage(...) as stage:` has backend and peer running; peer None is the backend alone."""
 
@@ -168,10 +177,7 @@ class Stage:
         def settle():
             if self.cpus:
                 os.sched_setaffinity(0, self.cpus[role])
-            try:  # peer, backend and load alike: what else runs on this machine gets the rest
-                os.setpriority(os.PRIO_PROCESS, 0, -20)
-            except PermissionError:
-                pass
+            come_first()
         options.setdefault("stdin", subprocess.DEVNULL)
         process = subprocess.Popen([str(word) for word in command], preexec_fn=settle,
                                    start_new_session=True, **options)
