@@ -74,9 +74,11 @@ static void make_nlb_tlvs(uint8_t out[NLB_TLVS])
 	assert(used == NLB_TLVS);
 }
 
-/* Every connection of a run has a client of its own, from 198.18.0.0/15 (RFC 2544: benchmarks). */
+/* Every connection of a run has a client of its own, from 198.18.0.0/15 (RFC 2544: benchmarks). Idle ones
+ * have the upper half: another run goes on beside them. */
 static size_t encode_header(const struct worker *w, uint64_t number, uint8_t out[HEADER_MAX])
 {
+	bool idle = w->load->workload == LOAD_IDLE;
 	uint64_t host = number / CLIENT_PORTS;
 	struct proxy_header h = {
 		.version = w->load->header == LOAD_HEADER_V1 ? 1 : 2,
@@ -85,7 +87,7 @@ static size_t encode_header(const struct worker *w, uint64_t number, uint8_t out
 		.transport = PROXY_TRANSPORT_STREAM,
 		.source = { AF_INET,
 			    (uint16_t)(1024 + number % CLIENT_PORTS),
-			    { 198, 18, (uint8_t)(host >> 8), (uint8_t)host } },
+			    { 198, idle ? 19 : 18, (uint8_t)(host >> 8), (uint8_t)host } },
 		.destination = { AF_INET, 443, { 192, 0, 2, 10 } },
 	};
 	size_t size;

@@ -109,16 +109,15 @@ class Target:
     lower_is_better: bool = True
 
     def measure(self, results):
-        """Geometric mean of the ratios of all workloads, and the worst of them; None without figures."""
+        """Geometric mean of the ratios of all workloads, and the worst of them; None if one was not measured."""
         ratios = []
         for workload in self.workloads:
             best = self.against[0] if self.against and len(self.against) == 1 else results.best(
                 1, workload, self.figure, self.lower_is_better, self.against)
             ratio = results.ratio(1, workload, self.figure, OURS, best)
-            if ratio is not None:
-                ratios.append(ratio)
-        if not ratios:
-            return None
+            if ratio is None:
+                return None
+            ratios.append(ratio)
         return statistics.geometric_mean(ratios), (max if self.lower_is_better else min)(ratios)
 
     def verdict(self, value):
