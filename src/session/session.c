@@ -325,21 +325,14 @@ static void session_on_client_event(struct poller_watch *w, uint32_t events)
 	struct session *s = container_of(w, struct session, client_watch);
 
 	relay_note_events(&s->relay, RELAY_CLIENT, events);
-	switch ((enum session_state)s->state) {
-	case SESSION_HEADER:
+	if (s->state == SESSION_HEADER)
 		session_header_read(s);
-		break;
-	case SESSION_CONNECT:
-		if (events & EPOLLERR)
-			session_close(s, OUTCOME_client_reset);
-		break;
-	case SESSION_RELAY:
+	else if (s->state == SESSION_RELAY)
 		session_pump(s);
-		break;
-	case SESSION_CLOSED:
-	case SESSION_NSTATES:
-		break;
-	}
+	/* Nobody reads while connecting, and the event that brought the header may have been the only one to
+	 * tell of a reset. */
+	if (s->state == SESSION_CONNECT && s->relay.side[RELAY_CLIENT].failed)
+		session_close(s, OUTCOME_client_reset);
 }
 
 static void session_on_upstream_event(struct poller_watch *w, uint32_t events)
