@@ -52,10 +52,15 @@ struct listener_config {
 #define CONFIG_WORKERS_MAX 1024
 
 struct config {
+#define CONFIG_TRANSPARENT_MARK  7700 /* by default */
+#define CONFIG_TRANSPARENT_TABLE 7700
+
 	atomic_uint references;
 	unsigned workers; /* 0: auto; at most CONFIG_WORKERS_MAX */
 	struct listener_config *listeners;
-	size_t listener_count; /* at least 1 */
+	size_t listener_count;      /* at least 1 */
+	unsigned transparent_mark;  /* of upstream sockets and replies to them; not 0 */
+	unsigned transparent_table; /* for `unproxy routes`; not 0, and none of the kernel's */
 	enum config_log_level log_level;
 	enum config_log_format log_format;
 	bool log_access;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "conf/config_keys.h"
 
+#include <limits.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -53,6 +54,30 @@ static const struct config_key log_keys[] = {
 };
 
 static const struct config_table log_table = { "log", log_keys, ARRAY_SIZE(log_keys) };
+
+static const struct config_key routing_keys[] = {
+	{ .name = "mark",
+	  .kind = CONFIG_UINT,
+	  MEMBER(struct config, transparent_mark),
+	  .min = 1,
+	  .max = UINT_MAX,
+	  .fallback = CONFIG_TRANSPARENT_MARK,
+	  .help = "firewall mark of upstream sockets" },
+	{ .name = "table",
+	  .kind = CONFIG_OWN,
+	  MEMBER(struct config, transparent_table),
+	  .read = config_read_routing_table,
+	  .min = 1,
+	  .max = UINT_MAX,
+	  .form = "a whole number from 1 to 4294967295, without the kernel's own tables: 253 "
+		  "(default), 254 (main) and 255 (local)",
+	  .fallback = CONFIG_TRANSPARENT_TABLE,
+	  .fallback_text = "7700",
+	  .help = "routing table of `unproxy routes`" },
+};
+
+static const struct config_table routing_table = { "transparent_routing", routing_keys,
+						   ARRAY_SIZE(routing_keys) };
 
 static const struct config_key listener_keys[] = {
 	{ .name = "name",
@@ -145,7 +170,6 @@ static const struct config_key listener_keys[] = {
 	{ .name = "transparent",
 	  .kind = CONFIG_BOOL,
 	  .fallback = false,
-	  .later = "transparent mode is",
 	  .help = "bind the upstream socket to the effective client's address and port" },
 	{ .name = "allow_loopback_clients",
 	  .kind = CONFIG_BOOL,
@@ -240,7 +264,7 @@ static const struct config_key root_keys[] = {
 const struct config_table config_root_table = { "", root_keys, ARRAY_SIZE(root_keys) };
 
 static const struct config_table *const all_tables[] = { &config_root_table, &log_table,
-							 &config_listener_table };
+							 &routing_table, &config_listener_table };
 
 const struct config_key *config_key_find(const struct config_table *t, const char *name)
 {

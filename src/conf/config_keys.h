@@ -33,7 +33,7 @@ struct config_key {
 	enum config_kind kind;
 	size_t offset;              /* of the member in the table's structure [bytes] */
 	size_t size;                /* of the member [bytes]; 0: there is none, only check */
-	unsigned min, max;          /* CONFIG_UINT; CONFIG_TEXT: max is the longest [bytes] */
+	unsigned min, max;          /* numbers; CONFIG_TEXT: max is the longest [bytes] */
 	const char *zero;           /* CONFIG_UINT: the word that is written for 0 */
 	const char *const *choices; /* CONFIG_CHOICE: NULL-terminated */
 	unsigned fallback;          /* default, unless required: number or choice */

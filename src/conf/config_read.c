@@ -5,8 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <linux/rtnetlink.h>
+
 #include "base/cidr_set.h"
 #include "base/strbuf.h"
+#include "conf/config.h"
 #include "conf/config_document.h"
 #include "conf/config_place.h"
 
@@ -64,7 +67,7 @@ static int store_text(const struct config_document *d, const struct config_key *
 	return 0;
 }
 
-static bool read_uint(const struct config_key *key, const cJSON *value, unsigned *ret)
+bool config_read_uint(const struct config_key *key, const cJSON *value, unsigned *ret)
 {
 	double d = value->valuedouble;
 
@@ -111,7 +114,7 @@ static int read_scalar(const struct config_place *at, const struct config_key *k
 
 	switch (key->kind) {
 	case CONFIG_UINT:
-		ok = read_uint(key, at->value, &value);
+		ok = config_read_uint(key, at->value, &value);
 		break;
 	case CONFIG_BOOL:
 		ok = cJSON_IsBool(at->value);
@@ -222,4 +225,18 @@ int config_read_object(struct config_reading *r, const struct config_place *at,
 			rv = read_absent(r, at, key, base);
 	}
 	return rv;
+}
+
+int config_read_routing_table(struct config_reading *r, const struct config_place *at,
+			      const struct config_key *key, void *base)
+{
+	struct config *c = base;
+	unsigned table;
+
+	(void)r;
+	if (!config_read_uint(key, at->value, &table) ||
+	    (table >= RT_TABLE_DEFAULT && table <= RT_TABLE_LOCAL))
+		return config_refuse_form(at, key);
+	c->transparent_table = table;
+	return 0;
 }

@@ -3,7 +3,10 @@
 #ifndef CONFIG_READ_H
 #define CONFIG_READ_H
 
+#include <stdbool.h>
 #include <stddef.h>
+
+#include <cjson/cJSON.h>
 
 #include "base/bug.h"
 #include "conf/config_keys.h"
@@ -41,7 +44,12 @@ int config_read_object(struct config_reading *r, const struct config_place *at,
 /* "must be …", with a hint if only the quotes are wrong. Returns -EINVAL. */
 int config_refuse_form(const struct config_place *at, const struct config_key *key);
 
+/* A whole number from key->min to key->max, or key->zero. */
+bool config_read_uint(const struct config_key *key, const cJSON *value, unsigned *ret);
+
 /* Readers named by the tables. */
+int config_read_routing_table(struct config_reading *r, const struct config_place *at,
+			      const struct config_key *key, void *base);
 int config_read_listeners(struct config_reading *r, const struct config_place *at,
 			  const struct config_key *key, void *base);
 int config_read_listen(struct config_reading *r, const struct config_place *at,

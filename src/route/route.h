@@ -12,9 +12,6 @@
 
 struct strbuf;
 
-#define ROUTE_MARK_DEFAULT  7700
-#define ROUTE_TABLE_DEFAULT 7700
-
 enum route_part { /* in the order of making them */
 	ROUTE_IPV4_RULE,
 	ROUTE_IPV4_ROUTE,

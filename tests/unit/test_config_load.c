@@ -26,6 +26,8 @@ static void test_what_is_absent_has_its_default(void **state)
 	assert_true(c->log_access);
 	assert_string_equal(c->log_output, "stderr");
 	assert_int_equal(c->shutdown_timeout_ms, 30000);
+	assert_int_equal(c->transparent_mark, 7700);
+	assert_int_equal(c->transparent_table, 7700);
 	assert_string_equal(l->name, "127.0.0.1:1");
 	assert_false(l->trust_unix);
 	assert_false(l->header_optional);
@@ -50,6 +52,25 @@ static void test_an_empty_log_object_is_all_defaults(void **state)
 	assert_true(c->log_access);
 	assert_string_equal(c->log_output, "stderr");
 	config_unref(c);
+}
+
+static void test_mark_and_table_may_be_anything_but_the_tables_of_the_kernel(void **state)
+{
+	static const unsigned tables[] = { 1, 252, 256, UINT32_MAX };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
+		char routing[128];
+		struct config *c;
+
+		snprintf(routing, sizeof routing,
+			 "\"transparent_routing\": {\"mark\": %u, \"table\": %u}",
+			 UINT32_MAX - tables[i] + 1, tables[i]);
+		c = config_text_load(config_text_with("", routing));
+		assert_int_equal(c->transparent_mark, UINT32_MAX - tables[i] + 1);
+		assert_int_equal(c->transparent_table, tables[i]);
+		config_unref(c);
+	}
 }
 
 static void test_what_is_written_arrives(void **state)
@@ -258,6 +279,8 @@ static void test_the_list_of_keys_has_what_may_be_written(void **state)
 	assert_non_null(strstr(
 	    text, "\nlog.level\tnow\t\"info\"\t\"error\", \"warn\", \"info\" or \"debug\"\t"));
 	assert_non_null(strstr(text, "\nlisteners[].transparent\tlater\tfalse\ttrue or false\t"));
+	assert_non_null(strstr(text, "\ntransparent_routing.mark\tnow\t7700\t"));
+	assert_non_null(strstr(text, "\ntransparent_routing.table\tnow\t7700\t"));
 	assert_non_null(strstr(text, "\nlisteners[].versions\tnow\t[1, 2]\t"));
 	assert_null(strstr(text, "].clients\t"));
 	assert_null(strstr(text, "admin\t"));
@@ -268,6 +291,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_what_is_absent_has_its_default),
 		cmocka_unit_test(test_an_empty_log_object_is_all_defaults),
+		cmocka_unit_test(test_mark_and_table_may_be_anything_but_the_tables_of_the_kernel),
 		cmocka_unit_test(test_what_is_written_arrives),
 		cmocka_unit_test(test_every_choice_is_told_from_the_others),
 		cmocka_unit_test(test_ranges_are_those_of_the_contract),
