@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""What people type: the ways to configure, the tools, and errors that say what to do."""
+"""What people type: the ways to configure, errors at the start that say what to do, and the tools
+as test clients. `check`, `send`, `demo` and `help` have files of their own for the rest."""
 
 import contextlib
 import json
 import os
 import re
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +14,6 @@ import header
 import senders
 from daemon import BINARY, listener_config
 from limits import DEADLINE
-
-EXAMPLE = Path(__file__).parents[2] / "config.example.json"
 
 
 def unproxy_command(*arguments, input=b"", environment=None):
@@ -132,51 +130,6 @@ def test_port_in_use_is_status_1_and_names_address_reason_and_remedy(backend, co
     assert re.search(r"[;:,] \w+.*\w", message.split("in use", 1)[1]), "no remedy"
 
 
-def test_unknown_command_is_status_2():
-    done = unproxy_command("rnu")
-    assert done.returncode == 2
-    assert "rnu" in done.stderr
-
-
-def test_help_and_version_are_for_standard_output():
-    for arguments in (["--help"], ["help"], ["help", "send"], ["run", "--help"], ["--version"]):
-        done = unproxy_command(*arguments)
-        assert done.returncode == 0, arguments
-        assert b"unproxy" in done.stdout
-        assert done.stderr == ""
-
-
-# check
-
-
-def test_check_passes_a_configuration_that_would_run(config):
-    done = unproxy_command("check", "-c", "-", input=config)
-    assert done.returncode == 0
-    assert b"127.0.0.1" in done.stdout
-
-
-def test_check_finds_that_the_port_is_taken(backend, config):
-    taken = json.loads(config)
-    taken["listeners"][0]["listen"] = backend.address
-    done = unproxy_command("check", "-c", "-", input=json.dumps(taken).encode())
-    assert done.returncode == 1
-    assert backend.address in done.stdout.decode() + done.stderr
-
-
-def test_check_refuses_an_invalid_configuration():
-    done = unproxy_command("check", "-c", "-", input=b"{}")
-    assert done.returncode == 2
-    assert "listeners" in done.stderr
-
-
-def test_example_passes_check(backend):
-    """With an application where the example says PostgreSQL is."""
-    example = json.loads(EXAMPLE.read_text())
-    example["listeners"][0]["upstream"] = backend.address
-    done = unproxy_command("check", "-c", "-", input=json.dumps(example).encode())
-    assert done.returncode == 0, done.stderr
-
-
 # send
 
 
@@ -220,20 +173,6 @@ def test_send_is_understood_by_the_daemon(unproxy, echo):
                            "aws_vpce_id": header.VPC_ENDPOINT, "0xe8": "cafe"}
 
 
-def test_send_says_that_it_was_refused(unproxy, backend):
-    daemon = unproxy(backend.address, versions=[2])
-    done = unproxy_command("send", "--v1", *ADDRESSES, daemon.address)
-    assert done.returncode == 1
-    assert "reset" in done.stderr
-
-
-def test_send_to_a_closed_port_is_status_1(backend):
-    backend.listener.close()
-    done = unproxy_command("send", backend.address)
-    assert done.returncode == 1
-    assert backend.address in done.stderr
-
-
 # parse
 
 
@@ -261,12 +200,6 @@ def test_parse_says_why_it_is_no_header():
 
 
 # demo
-
-
-def test_demo_makes_one_round_trip_and_ends():
-    done = unproxy_command("demo", "--once")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
 
 
 def test_demo_keeps_serving_curl(spawn):
