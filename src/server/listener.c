@@ -133,6 +133,9 @@ void listener_stop(struct listener *l)
 	for (unsigned i = 0; i < LISTENER_LAST_TURN && listener_accept(l); i++)
 		continue;
 	deadline_disarm(&l->pause);
+	if (l->watched) /* closing is not enough: other workers share a unix socket */
+		poller_remove(&l->service.env->poller, l->fd);
+	l->watched = false;
 	close(l->fd);
 	l->fd = -1;
 }
