@@ -60,8 +60,8 @@ int session_fixture_setup(void **state)
 	test_loop_open(&f->loop);
 	open_log(f);
 	open_env(f);
-	test_peer_listen(&f->listening, &f->loop, "127.0.0.1:0", 64);
-	test_peer_listen(&f->app, &f->loop, "127.0.0.1:0", 64);
+	test_peer_listen(&f->listening, &f->loop, "127.0.0.1:0", 128);
+	test_peer_listen(&f->app, &f->loop, "127.0.0.1:0", 128);
 	*state = f;
 	return 0;
 }
@@ -109,7 +109,7 @@ int session_fixture_teardown(void **state)
 	return 0;
 }
 
-static void load_config(struct session_fixture *f, const char *upstream, const char *keys)
+void session_fixture_load(struct session_fixture *f, const char *upstream, const char *keys)
 {
 	char name[TEST_PEER_NAME_MAX];
 	char app[TEST_PEER_NAME_MAX + 2];
@@ -138,7 +138,7 @@ void session_fixture_serve(struct session_fixture *f, const char *upstream, cons
 {
 	struct upstream_addresses addresses[2];
 
-	load_config(f, upstream, keys);
+	session_fixture_load(f, upstream, keys);
 	for (int i = 0; i < 2; i++)
 		assert_int_equal(upstream_addresses_find(&f->config->listeners[0].upstream[i],
 							 &f->loop, &addresses[i]),
@@ -149,7 +149,7 @@ void session_fixture_serve(struct session_fixture *f, const char *upstream, cons
 void session_fixture_serve_at(struct session_fixture *f, const char *upstream, const char *keys,
 			      const struct upstream_addresses *addresses)
 {
-	load_config(f, upstream, keys);
+	session_fixture_load(f, upstream, keys);
 	serve(f, (const struct upstream_addresses[]){ *addresses, *addresses });
 }
 
@@ -227,18 +227,23 @@ static bool take_line(struct session_fixture *f)
 	return true;
 }
 
-void session_fixture_expect(struct session_fixture *f, const char *outcome)
+void session_fixture_expect_event(struct session_fixture *f, const char *event)
 {
 	while (!take_line(f)) {
 		ssize_t n;
 
-		test_loop_until_ready(&f->loop, f->log_pipe[0], POLLIN, outcome);
+		test_loop_until_ready(&f->loop, f->log_pipe[0], POLLIN, event);
 		n = read(f->log_pipe[0], f->log_text + f->log_size,
 			 sizeof f->log_text - f->log_size);
 		assert_true(n > 0);
 		f->log_size += (size_t)n;
 	}
-	assert_string_equal(session_fixture_text(f, "event"), "connection");
+	assert_string_equal(session_fixture_text(f, "event"), event);
+}
+
+void session_fixture_expect(struct session_fixture *f, const char *outcome)
+{
+	session_fixture_expect_event(f, "connection");
 	assert_string_equal(session_fixture_text(f, "outcome"), outcome);
 	assert_string_equal(session_fixture_text(f, "listener"), "test");
 }

@@ -48,8 +48,11 @@ int session_fixture_setup(void **state);
 /* Ends what is left, and fails if anything stays: sessions, counts, handles. */
 int session_fixture_teardown(void **state);
 
-/* Start the service of a listener whose upstream is @upstream (JSON; NULL: f->app), with more @keys of a
+/* Load the configuration of a listener whose upstream is @upstream (JSON; NULL: f->app), with more @keys of a
  * listener (JSON, "" for none). Trusted are 127.0.0.0/16 and ::1. */
+void session_fixture_load(struct session_fixture *f, const char *upstream, const char *keys);
+
+/* Load it, and start its service. */
 void session_fixture_serve(struct session_fixture *f, const char *upstream, const char *keys);
 
 /* The same, but the sessions know these @addresses of the upstream. */
@@ -72,6 +75,9 @@ void session_fixture_relay(struct session_fixture *f, const char *text);
 
 /* The open session, the only one. */
 struct session *session_fixture_session(const struct session_fixture *f);
+
+/* The next line of the log is about this event; it becomes f->line. */
+void session_fixture_expect_event(struct session_fixture *f, const char *event);
 
 /* The next access line is about this outcome; it becomes f->line. */
 void session_fixture_expect(struct session_fixture *f, const char *outcome);

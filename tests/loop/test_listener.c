@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "lib/test_fault.h"
+#include "lib/test_loop.h"
+#include "loop/session_fixture.h"
+#include "server/listener.h"
+
+/* More than a listener accepts in one turn. */
+#define CROWD 70
+#define TURN  64
+
+/* A session fixture whose clients come through a listener of its own. */
+struct fixture {
+	struct session_fixture *s;
+	struct listener listener;
+	char name[TEST_PEER_NAME_MAX]; /* where it listens */
+	struct test_peer crowd[CROWD];
+	unsigned count; /* in the crowd */
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof *f);
+
+	f->listener.fd = -1;
+	session_fixture_setup((void **)&f->s);
+	*state = f;
+	return 0;
+}
+
+/* The listener takes the socket of the session fixture. */
+static void open_listener(struct fixture *f, const char *keys)
+{
+	struct session_fixture *s = f->s;
+	struct upstream_addresses addresses[2];
+
+	session_fixture_load(s, NULL, keys);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(upstream_addresses_find(&s->config->listeners[0].upstream[i],
+							 &s->loop, &addresses[i]),
+				 0);
+	test_peer_name(&s->listening, f->name);
+	listener_init(&f->listener, s->listening.fd, &s->env, &s->config->listeners[0], NULL,
+		      addresses);
+	s->listening.fd = -1;
+}
+
+static void start_listener(struct fixture *f)
+{
+	open_listener(f, "");
+	assert_int_equal(listener_start(&f->listener), 0);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned i = 0; i < f->count; i++)
+		test_peer_close(&f->crowd[i]);
+	listener_stop(&f->listener);
+	listener_stop(&f->listener);
+	session_env_end_sessions(&f->s->env, OUTCOME_shutdown);
+	listener_fini(&f->listener);
+	session_fixture_teardown((void **)&f->s);
+	free(f);
+	return 0;
+}
+
+static struct test_peer *connect_client(struct fixture *f)
+{
+	struct test_peer *p = &f->crowd[f->count++];
+
+	assert_true(f->count <= CROWD);
+	test_peer_connect(p, NULL, f->name, NULL); /* nobody accepts it yet */
+	p->loop = &f->s->loop;
+	return p;
+}
+
+struct limit {
+	struct rlimit old;
+};
+
+/* From now on no descriptor can be had. */
+static void exhaust_descriptors(struct limit *limit)
+{
+	int next = fcntl(0, F_DUPFD, 0);
+	struct rlimit none;
+
+	close(next);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit->old), 0);
+	none = (struct rlimit){ .rlim_cur = (rlim_t)next, .rlim_max = limit->old.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+}
+
+static void restore_descriptors(const struct limit *limit)
+{
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit->old), 0);
+}
+
+static void test_clients_are_accepted_and_served(void **state)
+{
+	struct fixture *f = *state;
+	const struct test_peer *client;
+
+	start_listener(f);
+	client = connect_client(f);
+	test_peer_send_text(client, HEADER "hello");
+	test_peer_accept(&f->s->app, &f->s->upstream);
+	test_peer_expect_text(&f->s->upstream, "hello");
+	test_peer_shutdown(client);
+	test_peer_shutdown(&f->s->upstream);
+	test_peer_expect_end(client);
+	session_fixture_expect(f->s, "finished");
+	assert_string_equal(session_fixture_text(f->s, "client"), CLIENT);
+}
+
+static bool has_crowd(void *data)
+{
+	const struct fixture *f = data;
+
+	return f->s->env.count == f->count;
+}
+
+/* Sessions have their turn between. */
+static void test_a_crowd_is_accepted_in_turns(void **state)
+{
+	struct fixture *f = *state;
+
+	start_listener(f);
+	while (f->count < CROWD)
+		connect_client(f);
+	f->listener.watch.cb(&f->listener.watch, EPOLLIN);
+	assert_int_equal(f->s->env.count, TURN);
+	test_loop_until(&f->s->loop, has_crowd, f, "all clients");
+}
+
+static void test_a_client_that_is_gone_already_does_no_harm(void **state)
+{
+	struct fixture *f = *state;
+
+	open_listener(f, "");
+	test_peer_reset(connect_client(f));
+	connect_client(f);
+	assert_int_equal(listener_start(&f->listener), 0);
+	session_fixture_expect(f->s, "probe");
+	assert_int_equal(f->s->env.count, 1);
+}
+
+/* --- shortages --- */
+
+static void test_without_descriptors_it_pauses_and_then_goes_on(void **state)
+{
+	struct fixture *f = *state;
+	struct limit limit;
+	const struct test_peer *first;
+
+	start_listener(f);
+	first = connect_client(f);
+	test_peer_send_text(first, HEADER);
+	test_peer_accept(&f->s->app, &f->s->upstream);
+	connect_client(f);
+	connect_client(f);
+	exhaust_descriptors(&limit);
+	session_fixture_expect_event(f->s, "accept");
+	assert_string_equal(session_fixture_text(f->s, "level"), "error");
+	assert_non_null(strstr(session_fixture_text(f->s, "message"), "too many open files"));
+	test_loop_settle(&f->s->loop); /* and does not try in vain all the time */
+	assert_int_equal(f->s->env.count, 1);
+
+	test_peer_send_text(first, "the sessions go on"); /* meanwhile */
+	test_peer_expect_text(&f->s->upstream, "the sessions go on");
+
+	restore_descriptors(&limit);
+	test_loop_until(&f->s->loop, has_crowd, f, "those who waited");
+	session_fixture_expect_event(f->s, "accept");
+	assert_string_equal(session_fixture_text(f->s, "level"), "warn");
+	assert_non_null(strstr(session_fixture_text(f->s, "message"), "accepting again"));
+}
+
+static bool is_watched(void *data)
+{
+	return ((const struct listener *)data)->watched;
+}
+
+static bool is_paused(void *data)
+{
+	return !is_watched(data);
+}
+
+/* A shortage is one line in the log, however long it lasts. */
+static void test_a_long_shortage_is_reported_once(void **state)
+{
+	struct fixture *f = *state;
+	struct limit limit;
+
+	start_listener(f);
+	connect_client(f);
+	exhaust_descriptors(&limit);
+	for (unsigned i = 0; i < 3; i++) {
+		test_loop_until(&f->s->loop, is_paused, &f->listener, "a pause");
+		/* What the end of the pause does, now. */
+		deadline_disarm(&f->listener.pause);
+		f->listener.resume.cb(&f->listener.pause);
+		assert_true(is_watched(&f->listener));
+	}
+	restore_descriptors(&limit);
+	test_loop_until(&f->s->loop, has_crowd, f, "the client");
+	session_fixture_expect_event(f->s, "accept");
+	assert_string_equal(session_fixture_text(f->s, "level"), "error");
+	session_fixture_expect_event(f->s, "accept");
+	assert_string_equal(session_fixture_text(f->s, "level"), "warn");
+}
+
+static void test_without_memory_it_pauses_as_well(void **state)
+{
+	struct fixture *f = *state;
+	const struct test_peer *unlucky;
+
+	start_listener(f);
+	unlucky = connect_client(f);
+	fault_arm(0);
+	test_loop_until(&f->s->loop, is_paused, &f->listener, "a pause");
+	assert_true(fault_disarm());
+	assert_int_equal(f->s->env.count, 0);
+	test_peer_expect_end(unlucky);
+	session_fixture_expect_event(f->s, "accept");
+	test_loop_until(&f->s->loop, is_watched, &f->listener, "the end of the pause");
+}
+
+static void test_a_stop_ends_a_pause(void **state)
+{
+	struct fixture *f = *state;
+	struct limit limit;
+
+	start_listener(f);
+	connect_client(f);
+	exhaust_descriptors(&limit);
+	test_loop_until(&f->s->loop, is_paused, &f->listener, "a pause");
+	listener_stop(&f->listener);
+	assert_true(list_is_empty(&f->listener.resume.entries));
+	restore_descriptors(&limit);
+}
+
+static void test_what_cannot_be_watched_is_an_error(void **state)
+{
+	struct fixture *f = *state;
+
+	start_listener(f);
+	assert_true(listener_start(&f->listener) < 0); /* it is watched already */
+	assert_false(is_watched(&f->listener));
+}
+
+/* --- the end --- */
+
+static void test_a_stop_accepts_what_has_connected(void **state)
+{
+	struct fixture *f = *state;
+
+	start_listener(f);
+	for (unsigned i = 0; i < 5; i++)
+		connect_client(f);
+	listener_stop(&f->listener);
+	assert_int_equal(f->s->env.count, 5);
+	assert_int_equal(f->listener.fd, -1);
+	test_peer_send_text(&f->crowd[4], HEADER "hello");
+	test_peer_accept(&f->s->app, &f->s->upstream);
+	test_peer_expect_text(&f->s->upstream, "hello");
+}
+
+/* Its event was fetched with the round. */
+static void test_an_event_after_the_stop_is_nobodys(void **state)
+{
+	struct fixture *f = *state;
+
+	start_listener(f);
+	listener_stop(&f->listener);
+	f->listener.watch.cb(&f->listener.watch, EPOLLIN);
+	assert_int_equal(f->s->env.count, 0);
+}
+
+/* --- one socket, two workers --- */
+
+/* A second worker for the unix socket of the first: a loop, an env, and a listener on a duplicate. */
+struct second {
+	uv_loop_t loop;
+	struct session_env env;
+	struct listener listener;
+};
+
+static void start_second(struct fixture *f, struct second *second)
+{
+	struct session_fixture *s = f->s;
+	struct session_env_options options = {
+		.log = s->env.log,
+		.log_access = true,
+		.process = &s->process,
+		.worker = 1,
+		.workers = 2,
+	};
+	struct upstream_addresses addresses[2] = { f->listener.service.upstream[0].addresses,
+						   f->listener.service.upstream[1].addresses };
+
+	test_loop_open(&second->loop);
+	assert_int_equal(session_env_open(&second->env, &second->loop, &options), 0);
+	listener_init(&second->listener, fcntl(f->listener.fd, F_DUPFD_CLOEXEC, 0), &second->env,
+		      &s->config->listeners[0], NULL, addresses);
+	assert_int_equal(listener_start(&second->listener), 0);
+}
+
+static void on_closed(struct session_env *env)
+{
+	(void)env;
+}
+
+static void end_second(struct second *second)
+{
+	listener_stop(&second->listener);
+	session_env_end_sessions(&second->env, OUTCOME_shutdown);
+	listener_fini(&second->listener);
+	session_env_close(&second->env, on_closed);
+	test_loop_run_out(&second->loop);
+	test_loop_close(&second->loop);
+}
+
+static void start_both(struct fixture *f, struct second *second)
+{
+	test_peer_close(&f->s->listening);
+	test_peer_listen(&f->s->listening, &f->s->loop, f->s->unix_text, 64);
+	start_listener(f);
+	f->s->config->listeners[0].trust_unix = true;
+	start_second(f, second);
+}
+
+static void test_two_workers_share_a_unix_socket(void **state)
+{
+	struct fixture *f = *state;
+	struct second second;
+
+	start_both(f, &second);
+	for (unsigned i = 0; i < 10; i++)
+		connect_client(f);
+	test_loop_settle(&f->s->loop);
+	test_loop_settle(&second.loop);
+	assert_int_equal(f->s->env.count + second.env.count, 10);
+	end_second(&second);
+}
+
+/* The socket lives on in the other worker, and its clients are none of ours any more. */
+static void test_a_stopped_worker_is_not_woken_for_the_other_one(void **state)
+{
+	struct fixture *f = *state;
+	struct second second;
+
+	start_both(f, &second);
+	listener_stop(&second.listener);
+	connect_client(f);
+	test_loop_settle(&second.loop);
+	assert_int_equal(second.env.count, 0);
+	test_loop_settle(&f->s->loop);
+	assert_int_equal(f->s->env.count, 1);
+	end_second(&second);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	static const struct CMUnitTest tests[] = {
+		TEST(test_clients_are_accepted_and_served),
+		TEST(test_a_crowd_is_accepted_in_turns),
+		TEST(test_a_client_that_is_gone_already_does_no_harm),
+		TEST(test_without_descriptors_it_pauses_and_then_goes_on),
+		TEST(test_a_long_shortage_is_reported_once),
+		TEST(test_without_memory_it_pauses_as_well),
+		TEST(test_a_stop_ends_a_pause),
+		TEST(test_what_cannot_be_watched_is_an_error),
+		TEST(test_a_stop_accepts_what_has_connected),
+		TEST(test_an_event_after_the_stop_is_nobodys),
+		TEST(test_two_workers_share_a_unix_socket),
+		TEST(test_a_stopped_worker_is_not_woken_for_the_other_one),
+	};
+
+	signal(SIGPIPE, SIG_IGN); /* as the server does */
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
