@@ -171,6 +171,20 @@ bool address_is_loopback(const struct address *a)
 	return a->family == AF_INET6 && memcmp(a->ip, loopback, sizeof loopback) == 0;
 }
 
+bool address_is_unspecified(const struct address *a)
+{
+	static const uint8_t zero[sizeof a->ip];
+
+	return address_ip_size(a) > 0 && memcmp(a->ip, zero, sizeof zero) == 0;
+}
+
+bool address_is_multicast(const struct address *a)
+{
+	if (a->family == AF_INET)
+		return (a->ip[0] & 0xf0) == 0xe0;
+	return a->family == AF_INET6 && a->ip[0] == 0xff;
+}
+
 int port_parse(const char *text, size_t size, uint16_t *ret)
 {
 	unsigned value = 0;

@@ -55,6 +55,12 @@ bool address_same_ip(const struct address *a, const struct address *b);
 /* In 127.0.0.0/8, or ::1. */
 bool address_is_loopback(const struct address *a);
 
+/* 0.0.0.0 or ::, whatever the port. */
+bool address_is_unspecified(const struct address *a);
+
+/* In 224.0.0.0/4 or ff00::/8. */
+bool address_is_multicast(const struct address *a);
+
 /* Decimal digits only, no sign, no leading zero but "0" itself, at most 65535.
  * @size bytes at @text, which need not end in a zero. */
 int port_parse(const char *text, size_t size, uint16_t *ret) MUST_CHECK;

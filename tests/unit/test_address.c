@@ -230,6 +230,42 @@ static void test_loopback(void **state)
 	}
 }
 
+/* @is holds for the addresses in @yes and for none in @no; both end with NULL. */
+static void check_kind(bool (*is)(const struct address *a), const char *const *yes,
+		       const char *const *no)
+{
+	struct address a = { .family = AF_UNIX };
+
+	assert_false(is(&a));
+	for (; *yes != NULL; yes++) {
+		assert_int_equal(address_parse_ip(*yes, &a), 0);
+		assert_true(is(&a));
+	}
+	for (; *no != NULL; no++) {
+		assert_int_equal(address_parse_ip(*no, &a), 0);
+		assert_false(is(&a));
+	}
+}
+
+static void test_unspecified(void **state)
+{
+	static const char *const yes[] = { "0.0.0.0", "::", "::ffff:0.0.0.0", NULL };
+	static const char *const no[] = { "0.0.0.1", "128.0.0.0", "::1", "8000::", NULL };
+
+	(void)state;
+	check_kind(address_is_unspecified, yes, no);
+}
+
+static void test_multicast(void **state)
+{
+	static const char *const yes[] = { "224.0.0.0", "239.255.255.255", "::ffff:224.0.0.1",
+					   "ff00::",    "ff02::1",         NULL };
+	static const char *const no[] = { "223.255.255.255", "240.0.0.0", "fe80::1", "::", NULL };
+
+	(void)state;
+	check_kind(address_is_multicast, yes, no);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -244,6 +280,8 @@ int main(void)
 		cmocka_unit_test(test_sockaddr_of_other_families),
 		cmocka_unit_test(test_ports_do_not_count_for_the_same_ip),
 		cmocka_unit_test(test_loopback),
+		cmocka_unit_test(test_unspecified),
+		cmocka_unit_test(test_multicast),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
