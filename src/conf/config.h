@@ -46,15 +46,16 @@ struct listener_config {
 	unsigned idle_timeout_ms; /* 0: never */
 	unsigned max_header_bytes;
 	unsigned max_connections; /* 0: what the file-descriptor limit allows */
+	bool transparent; /* connect from the client's address; no upstream is a unix socket */
 	bool allow_loopback_clients;
 };
 
 #define CONFIG_WORKERS_MAX 1024
 
-struct config {
 #define CONFIG_TRANSPARENT_MARK  7700 /* by default */
 #define CONFIG_TRANSPARENT_TABLE 7700
 
+struct config {
 	atomic_uint references;
 	unsigned workers; /* 0: auto; at most CONFIG_WORKERS_MAX */
 	struct listener_config *listeners;

@@ -117,9 +117,7 @@ static struct config_place member_or_whole(const struct config_place *at, const 
 
 static bool is_every_address(const struct endpoint *e)
 {
-	static const uint8_t zero[sizeof e->ip.ip];
-
-	return e->kind == ENDPOINT_IP && memcmp(e->ip.ip, zero, sizeof zero) == 0;
+	return e->kind == ENDPOINT_IP && address_is_unspecified(&e->ip);
 }
 
 /* [::] takes IPv4 too, so it is the same place as 0.0.0.0. Port 0 is a new port each time. */
@@ -152,6 +150,24 @@ static int check_unique(const struct config_place *at, const struct listener_con
 	return 0;
 }
 
+/* Connecting from a client's address takes an upstream with an address of its own. */
+static int check_transparent(const struct config_place *at, const struct listener_config *l)
+{
+	struct config_place upstream = member_or_whole(at, "upstream");
+
+	for (size_t i = 0; l->transparent && i < ARRAY_SIZE(l->upstream); i++) {
+		if (l->upstream[i].kind == ENDPOINT_UNIX)
+			return config_refuse(&upstream,
+					     "connections to a unix socket have no client address, "
+					     "so `transparent` needs the application's TCP port");
+		if (is_every_address(&l->upstream[i]))
+			return config_refuse(
+			    &upstream, "`transparent` needs an address that the application is "
+				       "reached at, such as 127.0.0.1");
+	}
+	return 0;
+}
+
 static int read_listener(struct config_reading *r, const struct config_place *at, size_t index)
 {
 	struct listener_config *l = &r->config->listeners[index];
@@ -160,6 +176,9 @@ static int read_listener(struct config_reading *r, const struct config_place *at
 	if (!cJSON_IsObject(at->value))
 		return config_refuse(at, "must be an object");
 	rv = config_read_object(r, at, &config_listener_table, l);
+	if (rv != 0)
+		return rv;
+	rv = check_transparent(at, l);
 	if (rv != 0)
 		return rv;
 	if (l->name == NULL)

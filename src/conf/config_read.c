@@ -95,9 +95,6 @@ static int refuse_later(const struct config_place *at, const struct config_key *
 	char fallback[HINT_MAX];
 	struct strbuf s;
 
-	if (at->document->is_flags)
-		return config_refuse_key(at, "%s not in this version yet; leave it out",
-					 key->later);
 	if (key->kind == CONFIG_OWN)
 		return config_refuse_key(at, "%s not in this version yet; remove the key",
 					 key->later);

@@ -24,6 +24,7 @@
 #include "obs/log.h"
 #include "server/listen_socket.h"
 #include "server/worker.h"
+#include "session/transparent.h"
 
 /* Descriptors that are not a session's: loops, log, listeners, resolver. */
 #define FDS_RESERVED   64
@@ -60,7 +61,8 @@ struct server {
 	struct config *config; /* a reference */
 	struct log *log;       /* borrowed */
 	struct log_buffer *log_buffer;
-	struct admission process; /* counts all connections */
+	struct admission process;       /* counts all connections */
+	struct transparent transparent; /* if a listener is */
 	unsigned pipes_per_worker;
 	struct server_listener *listeners;
 	size_t listener_count;
@@ -333,6 +335,15 @@ static int server_open_listeners(struct server *s, struct server_error *reterr)
 	return 0;
 }
 
+/* What sessions of transparent listeners go by; nothing without such listeners. */
+static int server_init_transparent(struct server *s)
+{
+	for (size_t i = 0; i < s->listener_count; i++)
+		if (s->listeners[i].config->transparent)
+			return transparent_init(&s->transparent, s->config);
+	return 0;
+}
+
 /* Create the next worker, which takes its sockets from the listeners. @parts is one a listener. */
 static int server_create_worker(struct server *s, struct worker_listener *parts)
 {
@@ -343,6 +354,7 @@ static int server_create_worker(struct server *s, struct worker_listener *parts)
 			.log = log_buffer_create(s->log),
 			.log_access = s->config->log_access,
 			.process = &s->process,
+			.transparent = &s->transparent,
 			.pipes = s->pipes_per_worker,
 			.worker = s->worker_count,
 			.workers = s->workers_wanted,
@@ -421,6 +433,8 @@ static int server_start(struct server *s, struct server_error *reterr)
 	server_set_limits(s);
 	rv = server_open_listeners(s, reterr);
 	if (rv == 0)
+		rv = server_init_transparent(s);
+	if (rv == 0)
 		rv = server_create_workers(s);
 	if (rv == 0)
 		rv = server_start_workers(s);
@@ -443,6 +457,7 @@ static void server_free(struct server *s)
 			close(l->fds[w]); /* no worker took it */
 		free(l->fds);
 	}
+	transparent_fini(&s->transparent);
 	free(s->listeners);
 	free(s->workers);
 	config_unref(s->config);

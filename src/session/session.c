@@ -29,6 +29,7 @@
 #include "session/session_env.h"
 #include "session/session_header.h"
 #include "session/session_log.h"
+#include "session/transparent.h"
 
 #define TO(state) (1U << SESSION_##state)
 static const struct {
@@ -155,6 +156,9 @@ static void session_connected(struct session *s)
 	session_pump(s); /* what was reported while we were connecting is not reported again */
 }
 
+/* A connect_error: transparent mode found no address of the client's family. */
+#define SESSION_NO_ADDRESS (-EDESTADDRREQ)
+
 /* No address is left to try. */
 static void session_connect_failed(struct session *s)
 {
@@ -176,10 +180,41 @@ static void session_connect_failed(struct session *s)
 	case -ETIMEDOUT:
 		session_close(s, OUTCOME_upstream_timeout);
 		return;
+	case SESSION_NO_ADDRESS:
+		session_refuse(s, OUTCOME_family_mismatch,
+			       s->client.family == AF_INET
+				   ? "an IPv4 client, but `upstream` has no IPv4 address"
+				   : "an IPv6 client, but `upstream` has no IPv6 address",
+			       "let the application listen on both, and set `upstream` to "
+			       "{\"ipv4\": …, \"ipv6\": …}");
+		return;
 	default:
 		session_close(s, OUTCOME_upstream_error);
 		return;
 	}
+}
+
+/* upstream_connect() in transparent mode. The session is over if that cannot be done as the client. */
+static int session_connect_as_client(struct session *s, int *ret_fd)
+{
+	struct session_service *service = s->service;
+	struct transparent_result result;
+	int rv = transparent_connect(service->env->transparent, &s->client, &s->upstream, &result);
+
+	*ret_fd = result.fd;
+	if (result.failed != NULL) {
+		session_refuse(s, OUTCOME_bind_failed, result.failed, result.hint);
+	} else if (result.note != NULL) {
+		s->reason = result.note;
+		atomic_fetch_add_explicit(&service->port_conflicts, 1, memory_order_relaxed);
+	}
+	return rv;
+}
+
+/* Can the client reach an application at @a? In transparent mode it takes the same family. */
+static bool session_can_use(const struct session *s, const struct address *a)
+{
+	return !s->service->config->transparent || a->family == s->client.family;
 }
 
 /* Start on one address, and send it the payload without waiting for it to answer.
@@ -192,9 +227,10 @@ static int session_try_address(struct session *s, const uint8_t *payload, size_t
 	int rv;
 
 	s->upstream = u->addresses.list[s->attempt];
-	rv = upstream_connect(u, s->attempt, &fd);
+	rv = s->service->config->transparent ? session_connect_as_client(s, &fd)
+					     : upstream_connect(u, s->attempt, &fd);
 	if (rv < 0)
-		return rv;
+		return s->state == SESSION_CLOSED ? 0 : rv;
 	relay_set_socket(&s->relay, RELAY_UPSTREAM, fd);
 	if (size > 0)
 		sent = relay_send_first(&s->relay, payload, size);
@@ -223,7 +259,11 @@ static void session_connect(struct session *s, const uint8_t *payload, size_t si
 	struct session_env *env = s->service->env;
 	const struct upstream *u = session_upstream(s);
 
+	if (s->attempt == 0)
+		s->connect_error = SESSION_NO_ADDRESS;
 	for (; s->attempt < u->addresses.count; s->attempt++) {
+		if (!session_can_use(s, &u->addresses.list[s->attempt]))
+			continue;
 		s->connect_error = session_try_address(s, payload, size);
 		if (s->connect_error == 0)
 			return;
@@ -316,6 +356,9 @@ void session_on_deadline(struct deadline *d)
 		if (u->endpoint->kind == ENDPOINT_NAME &&
 		    upstream_resolve(u, s->service->env->loop, session_on_resolved) != 0)
 			s->hint = "asking the resolver again failed, too";
+		else if (s->service->config->transparent)
+			s->hint = "the application's answers may not find their way back: "
+				  "`unproxy routes status`";
 	}
 	session_close(s, session_states[s->state].timeout);
 }

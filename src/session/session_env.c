@@ -43,6 +43,7 @@ int session_env_open(struct session_env *env, uv_loop_t *loop,
 	env->log = options->log;
 	env->log_access = options->log_access;
 	env->process = options->process;
+	env->transparent = options->transparent;
 	env->next_id = options->worker + 1;
 	env->id_step = options->workers;
 	list_init(&env->sessions);
@@ -120,6 +121,7 @@ void session_service_init(struct session_service *service, struct session_env *e
 	service->env = env;
 	service->config = config;
 	service->admission = admission;
+	atomic_init(&service->port_conflicts, 0);
 	for (int i = 0; i < 2; i++)
 		upstream_init(&service->upstream[i], &config->upstream[i], &addresses[i], service);
 	for (int i = 0; i < SESSION_NSTATES; i++)

@@ -21,6 +21,7 @@
 
 struct listener_config;
 struct log_buffer;
+struct transparent;
 
 /* How many connections there may be; shared by the workers. */
 struct admission {
@@ -52,12 +53,13 @@ struct session_env {
 	struct deadline_queue retry; /* unix upstreams whose backlog was full */
 	struct log_buffer *log;      /* borrowed */
 	bool log_access;
-	struct admission *process; /* of all listeners; borrowed */
-	uint64_t next_id;          /* session ids are next_id, next_id + id_step, … */
-	uint64_t id_step;          /* the number of workers, so that ids are the process's own */
-	struct list sessions;      /* open ones */
-	struct list closed;        /* ended ones that the current round may still name */
-	unsigned count;            /* of open sessions */
+	struct admission *process;             /* of all listeners; borrowed */
+	const struct transparent *transparent; /* NULL if no listener is; borrowed */
+	uint64_t next_id;                      /* session ids are next_id, next_id + id_step, … */
+	uint64_t id_step;     /* the number of workers, so that ids are the process's own */
+	struct list sessions; /* open ones */
+	struct list closed;   /* ended ones that the current round may still name */
+	unsigned count;       /* of open sessions */
 	void (*empty_cb)(struct session_env *env); /* the last session ended, or NULL */
 	unsigned closing_handles;
 	void (*closed_cb)(struct session_env *env);
@@ -71,6 +73,7 @@ struct session_service {
 	const struct listener_config *config; /* borrowed */
 	struct admission *admission;          /* of this listener, or NULL; borrowed */
 	struct upstream upstream[2];          /* by the client's family: [0] IPv4, [1] IPv6 */
+	atomic_uint_fast64_t port_conflicts;  /* clients whose port was not to be had */
 	struct deadline_queue wait[SESSION_NSTATES];
 };
 
@@ -79,9 +82,10 @@ struct session_env_options {
 	struct log_buffer *log;
 	bool log_access;
 	struct admission *process;
-	unsigned pipes;   /* how many for splicing; 0: always copy */
-	unsigned worker;  /* from 0 */
-	unsigned workers; /* how many */
+	const struct transparent *transparent; /* needed if a listener is */
+	unsigned pipes;                        /* how many for splicing; 0: always copy */
+	unsigned worker;                       /* from 0 */
+	unsigned workers;                      /* how many */
 	void *data;
 };
 

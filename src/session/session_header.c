@@ -12,6 +12,7 @@
 #include "session/session.h"
 #include "session/session_env.h"
 #include "session/session_log.h"
+#include "session/transparent.h"
 #include "wire/proxy_header.h"
 #include "wire/tlv.h"
 
@@ -81,6 +82,20 @@ static bool session_set_client(struct session *s, const struct proxy_header *h)
 	return false;
 }
 
+/* The client is known: is it one to connect for? */
+static void session_admit_client(struct session *s, const uint8_t *payload, size_t size)
+{
+	const char *why = NULL;
+	const char *hint = NULL;
+
+	if (s->service->config->transparent)
+		why = transparent_refusal(s->service->env->transparent, &s->client, &hint);
+	if (why != NULL)
+		session_refuse(s, OUTCOME_client_address, why, hint);
+	else
+		session_accept_client(s, payload, size);
+}
+
 static void session_on_header(struct session *s, const struct proxy_header *h,
 			      const uint8_t *payload, size_t size)
 {
@@ -97,7 +112,7 @@ static void session_on_header(struct session *s, const struct proxy_header *h,
 		return;
 	}
 	if (session_set_client(s, h))
-		session_accept_client(s, payload, size);
+		session_admit_client(s, payload, size);
 }
 
 /* No header: the peer is its own client. */
@@ -105,7 +120,7 @@ void session_header_skip(struct session *s, const uint8_t *payload, size_t size)
 {
 	s->command = PROXY_COMMAND_NONE;
 	s->client = s->peer;
-	session_accept_client(s, payload, size);
+	session_admit_client(s, payload, size);
 }
 
 static bool session_peer_is_own_host(const struct session *s)

@@ -75,6 +75,7 @@ void session_log(const struct session *s, enum outcome outcome)
 		.command = (enum proxy_command)s->command,
 		.version = s->version,
 		.upstream = session_upstream_text(s, upstream),
+		.transparent = s->service->config->transparent,
 		.bytes_in = s->relay.flow[RELAY_CLIENT].bytes,
 		.bytes_out = s->relay.flow[RELAY_UPSTREAM].bytes,
 		.duration_ns = uv_hrtime() - s->accepted_ns,

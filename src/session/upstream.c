@@ -115,7 +115,7 @@ static int upstream_connect_unix(const struct upstream *u, int fd)
 
 /* TCP_NODELAY, for we pass on what comes as it comes. Keepalive only where the other host can vanish
  * without a word: our own kernel always tells. */
-static void upstream_set_options(int fd, const struct address *a)
+void upstream_set_options(int fd, const struct address *a)
 {
 	const int on = 1;
 

@@ -55,4 +55,7 @@ void upstream_stop(struct upstream *u);
  * comes from a unix socket whose backlog is full: nothing tells when it has room. */
 int upstream_connect(const struct upstream *u, unsigned i, int *ret_fd) MUST_CHECK;
 
+/* What every TCP socket to an application at @a gets. */
+void upstream_set_options(int fd, const struct address *a);
+
 #endif

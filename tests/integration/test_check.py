@@ -264,8 +264,9 @@ def test_usage_errors(arguments, environment, message):
      "--upstream is missing; --listen, --upstream and --trust go together"),
     (["--listen", "[::]:80", "--upstream", "127.0.0.1:1", "--trust", "10.0.0.1/8"], {},
      '--trust: "10.0.0.1/8": host bits are set; the network is 10.0.0.0/8'),
-    (["--listen", "[::]:80", "--upstream", "127.0.0.1:1", "--trust", "10.0.0.1", "--transparent"],
-     {}, "--transparent: transparent mode is not in this version yet; leave it out"),
+    (["--listen", "[::]:80", "--upstream", "unix:/x", "--trust", "10.0.0.1", "--transparent"], {},
+     '--upstream: "unix:/x": connections to a unix socket have no client address, so `transparent` '
+     "needs the application's TCP port"),
 ])
 def test_invalid_configurations(arguments, environment, message):
     done = run_check(*arguments, environment=environment, stdin=subprocess.DEVNULL)

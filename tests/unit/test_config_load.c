@@ -278,7 +278,7 @@ static void test_the_list_of_keys_has_what_may_be_written(void **state)
 	    strstr(text, "workers\tnow\t\"auto\"\t\"auto\" or a whole number from 1 to 1024\t"));
 	assert_non_null(strstr(
 	    text, "\nlog.level\tnow\t\"info\"\t\"error\", \"warn\", \"info\" or \"debug\"\t"));
-	assert_non_null(strstr(text, "\nlisteners[].transparent\tlater\tfalse\ttrue or false\t"));
+	assert_non_null(strstr(text, "\nlisteners[].transparent\tnow\tfalse\ttrue or false\t"));
 	assert_non_null(strstr(text, "\ntransparent_routing.mark\tnow\t7700\t"));
 	assert_non_null(strstr(text, "\ntransparent_routing.table\tnow\t7700\t"));
 	assert_non_null(strstr(text, "\nlisteners[].versions\tnow\t[1, 2]\t"));

@@ -279,8 +279,9 @@ static void test_mistakes_in_flags_name_the_flag(void **state)
 		{ { "unix:/run/in.sock", "127.0.0.1:2", "10.0.0.1", false },
 		  "--trust: peers on a unix socket have no address; add \"unix:\" to trust whoever "
 		  "can open /run/in.sock" },
-		{ { "[::]:1", "127.0.0.1:2", "10.0.0.1", true },
-		  "--transparent: transparent mode is not in this version yet; leave it out" },
+		{ { "[::]:1", "unix:/run/app.sock", "10.0.0.1", true },
+		  "--upstream: \"unix:/run/app.sock\": connections to a unix socket have no "
+		  "client address, so `transparent` needs the application's TCP port" },
 		{ { "[::]:1", "a\033[2J\"b:2", "10.0.0.1", false },
 		  "--upstream: \"a\\u001b[2J\\\"b:2\": neither an IP address nor a host name" },
 	};
