@@ -14,6 +14,7 @@ enum {
  * Errors went to stderr. */
 int command_run(int argc, char **argv);
 int command_check(int argc, char **argv);
+int command_routes(int argc, char **argv);
 int command_send(int argc, char **argv);
 int command_parse(int argc, char **argv);
 int command_demo(int argc, char **argv);

@@ -16,6 +16,7 @@ static const char overview[] =
     "\n"
     "  run     accept connections, check and remove the header, relay the rest\n"
     "  check   validate a configuration and say what would run\n"
+    "  routes  set up what transparent mode needs of the kernel, or look at it\n"
     "  send    connect, send a header, then stdin to socket and socket to stdout\n"
     "  parse   decode one header from a file or stdin, print it as JSON\n"
     "  demo    try it: an application behind a listener, one round trip explained\n"
@@ -56,6 +57,29 @@ static const char check_text[] =
     "Validate the configuration and say what would run. Nothing is opened to clients.\n"
     "\n" CONFIGURATION_HELP "\n"
     "Exit status: 0 it would run; 1 it would not; 2 the configuration is invalid.\n";
+
+static const char routes_text[] =
+    "Usage: unproxy routes up | down | status [-c FILE] [--dry-run]\n"
+    "\n"
+    "Transparent mode connects to the application from the client's address. This\n"
+    "brings the replies back: a rule and a route, for IPv4 and IPv6, and sysctls, in\n"
+    "the network namespace it runs in. They are gone after a reboot.\n"
+    "\n"
+    "  up        add what is missing, by netlink and /proc/sys; needs CAP_NET_ADMIN\n"
+    "  down      remove the rules and routes that \"up\" made; sysctls stay, for nobody\n"
+    "            knows who else needs them\n"
+    "  status    say what is there, and which command adds what is not\n"
+    "\n"
+    "  -c FILE, UNPROXY_CONFIG   take mark and table from \"transparent_routing\" there;\n"
+    "                            without a configuration both are 7700\n"
+    "  --dry-run                 change nothing, and print all that up or down does as\n"
+    "                            commands for a shell\n"
+    "\n"
+    "All of them may be repeated. Rules and routes of others are left alone; ours have\n"
+    "protocol 77.\n"
+    "\n"
+    "Exit status: 0 done, or all is there; 1 something failed or is missing; 2 usage,\n"
+    "or the configuration is invalid.\n";
 
 static const char send_text[] =
     "Usage: unproxy send [options] HOST:PORT | unix:/path\n"
@@ -115,8 +139,9 @@ static const struct {
 	const char *command;
 	const char *text;
 } texts[] = {
-	{ "run", run_text },     { "check", check_text }, { "send", send_text },
-	{ "parse", parse_text }, { "demo", demo_text },   { "help", help_text },
+	{ "run", run_text },   { "check", check_text }, { "routes", routes_text },
+	{ "send", send_text }, { "parse", parse_text }, { "demo", demo_text },
+	{ "help", help_text },
 };
 
 static const char *find_text(const char *command)

@@ -160,10 +160,18 @@ static int load(const struct source *s, const char *environment, struct config *
 	return rv == -EINVAL ? COMMAND_USAGE : COMMAND_FAILED;
 }
 
+/* Empty is how some orchestrators unset it. */
+static const char *find_environment(void)
+{
+	const char *environment = getenv(ENVIRONMENT);
+
+	return environment != NULL && environment[0] != '\0' ? environment : NULL;
+}
+
 int config_source_load_more(int argc, char **argv, const struct option *more, struct config **ret)
 {
 	struct source s = { .command = argv[0] };
-	const char *environment = getenv(ENVIRONMENT);
+	const char *environment = find_environment();
 	int rv = parse_options(argc, argv, more, &s);
 
 	*ret = NULL;
@@ -173,8 +181,6 @@ int config_source_load_more(int argc, char **argv, const struct option *more, st
 		command_help_print(s.command);
 		return COMMAND_OK;
 	}
-	if (environment != NULL && environment[0] == '\0')
-		environment = NULL; /* how some orchestrators unset it */
 	rv = check_sources(&s, environment);
 	return rv == COMMAND_OK ? load(&s, environment, ret) : rv;
 }
@@ -182,4 +188,17 @@ int config_source_load_more(int argc, char **argv, const struct option *more, st
 int config_source_load(int argc, char **argv, struct config **ret)
 {
 	return config_source_load_more(argc, argv, NULL, ret);
+}
+
+int config_source_load_optional(const char *command, const char *file, struct config **ret)
+{
+	const struct source s = { .command = command, .file = file };
+	const char *environment = find_environment();
+	int rv;
+
+	*ret = NULL;
+	if (file == NULL && environment == NULL)
+		return COMMAND_OK;
+	rv = check_sources(&s, environment);
+	return rv == COMMAND_OK ? load(&s, environment, ret) : rv;
 }

@@ -15,4 +15,8 @@ int config_source_load(int argc, char **argv, struct config **ret);
 /* The same for a command with more options: @more ends with a zeroed entry, and each sets its `flag`. */
 int config_source_load_more(int argc, char **argv, const struct option *more, struct config **ret);
 
+/* For a command that can do without: from @file (of -c; NULL: not given) or UNPROXY_CONFIG. COMMAND_OK with @ret NULL:
+ * there is neither. */
+int config_source_load_optional(const char *command, const char *file, struct config **ret);
+
 #endif
