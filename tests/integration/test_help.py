@@ -39,8 +39,8 @@ def test_every_command_knows_its_help(command):
 
 
 @pytest.mark.parametrize("typed, meant", [
-    ("rnu", "run"), ("chekc", "check"), ("route", "routes"), ("sedn", "send"), ("pasre", "parse"), ("demos", "demo"),
-    ("hlep", "help"),
+    ("rnu", "run"), ("chekc", "check"), ("route", "routes"), ("sedn", "send"),
+    ("pasre", "parse"), ("demos", "demo"), ("hlep", "help"),
 ])
 def test_unknown_command_names_the_nearest(typed, meant):
     done = unproxy(typed)
