@@ -13,18 +13,27 @@ from limits import DEADLINE
 from peer import open_peer, split
 
 
+# Between two rounds of the working client [s].
+NAP = 0.01
+
+# How many connections may be opened or written to before those that have ended are looked at [count].
+SLICE = 100
+
+
 class Crowd:
     """@size connections, watched until the daemon has reset each of them."""
 
     def __init__(self, address, size):
         self.epoll = select.epoll()
-        self.open = {}        # file descriptor to socket
-        self.opened_at = {}   # file descriptor to time [s]
-        self.waited = []      # from connected to reset, of each that was reset [s]
+        self.open = {}       # file descriptor to socket
+        self.opened_at = {}  # file descriptor to time [s]
+        self.waited = []     # from connected to reset, of each that was reset [s]
         self.ended_otherwise = 0
         target = split(address)
-        for _ in range(size):
+        for number in range(size):
             self._add(socket.create_connection(target, DEADLINE))
+            if number % SLICE == 0:
+                self._look(0)
 
     def _add(self, sock):
         sock.setblocking(False)
@@ -32,19 +41,26 @@ class Crowd:
         self.opened_at[sock.fileno()] = time.monotonic()
         self.epoll.register(sock, select.EPOLLIN)
 
+    def _look(self, timeout):
+        ready = self.epoll.poll(timeout)
+        now = time.monotonic()
+        for number, _ in ready:
+            error = self.open[number].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            self._ended(number, now, error)
+
     def watch(self, seconds):
         """Note resets for so long, or until nobody is left."""
         end = time.monotonic() + seconds
         while self.open and (left := end - time.monotonic()) > 0:
-            ready = self.epoll.poll(left)
-            now = time.monotonic()
-            for number, _ in ready:
-                error = self.open[number].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                self._ended(number, now, error)
+            self._look(left)
 
     def send(self, data):
         """To everyone who is still there."""
-        for number, sock in list(self.open.items()):
+        for i, (number, sock) in enumerate(list(self.open.items())):
+            if i % SLICE == 0:
+                self._look(0)
+            if number not in self.open:
+                continue
             try:
                 sock.send(data)
             except OSError as error:
@@ -70,7 +86,8 @@ class WorkingClient(threading.Thread):
         super().__init__()
         self.address = address
         self.rounds = 0
-        self.slowest = 0  # [s]
+        self.slowest = 0      # round [s]
+        self.woken_late = 0   # by how much at most, after a nap: the machine's doing [s]
         self.error = None
         self._stopping = threading.Event()
         self.start()
@@ -78,10 +95,16 @@ class WorkingClient(threading.Thread):
     def run(self):
         try:
             with contextlib.closing(self._connect()) as steady:
-                while not self._stopping.wait(0.01):
+                while self._nap():
                     self._round(steady)
         except (OSError, AssertionError) as error:
             self.error = error
+
+    def _nap(self):
+        start = time.monotonic()
+        stopped = self._stopping.wait(NAP)
+        self.woken_late = max(self.woken_late, time.monotonic() - start - NAP)
+        return not stopped
 
     def _round(self, steady):
         start = time.monotonic()

@@ -80,9 +80,10 @@ def test_exhausted_descriptors_recover(unproxy, greeted, connect, echo):
     steady = greeted(daemon)
     daemon.allow_more_descriptors(20)
     crowd = [connect(daemon) for _ in range(100)]
+    daemon.wait_for_records(1, event="accept", level="error")
+    steady.exchange(b"undisturbed")
     for client in crowd:
         client.offer(header.v2())
-    daemon.wait_for_records(1, event="accept", level="error")
     steady.exchange(b"undisturbed")
     for client in crowd:
         client.close()

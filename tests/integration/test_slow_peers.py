@@ -45,17 +45,19 @@ def crowd(daemon, memory_before, closing):
     return closing(Crowd(daemon.address, CROWD))
 
 
-def check_refusals(crowd):
-    """Everyone was reset, not before the deadline and not much after."""
+def check_refusals(crowd, working_client):
+    """Everyone was reset, not before the deadline and not much after.
+
+    By how much we woke late ourselves, we may also have noticed a reset late."""
+    working_client.close()
     assert not crowd.open
     assert crowd.ended_otherwise == 0
     assert len(crowd.waited) == CROWD
     assert min(crowd.waited) > HEADER_TIMEOUT - TOLERANCE
-    assert max(crowd.waited) < HEADER_TIMEOUT + TOLERANCE
+    assert max(crowd.waited) < HEADER_TIMEOUT + TOLERANCE + working_client.woken_late
 
 
 def check_service(working_client):
-    working_client.close()
     assert working_client.error is None
     assert working_client.rounds > 10 / SLOW
     assert working_client.slowest < PATIENCE
@@ -65,7 +67,7 @@ def test_silent_peers_are_refused_at_their_deadline_while_others_are_served(
         daemon, memory_before, crowd, working_client):
     assert daemon.memory() - memory_before < CROWD * WAITING_MEMORY
     crowd.watch(HEADER_TIMEOUT + 2)
-    check_refusals(crowd)
+    check_refusals(crowd, working_client)
     check_service(working_client)
 
 
@@ -77,5 +79,5 @@ def test_peers_that_send_a_byte_a_second_are_refused_at_their_deadline(
         if not crowd.open:
             break
         assert daemon.memory() - memory_before < CROWD * WAITING_MEMORY
-    check_refusals(crowd)
+    check_refusals(crowd, working_client)
     check_service(working_client)
