@@ -167,6 +167,7 @@ static int open_unix(const struct endpoint *e, unsigned count, int *ret_fds)
 		if (ret_fds[i] < 0) {
 			rv = -errno;
 			close_all(ret_fds, i);
+			listen_socket_unlink(e);
 			return rv;
 		}
 	}
