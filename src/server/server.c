@@ -22,6 +22,7 @@
 #include "base/cidr_set.h"
 #include "conf/config.h"
 #include "obs/log.h"
+#include "server/cpu_count.h"
 #include "server/listen_socket.h"
 #include "server/worker.h"
 #include "session/transparent.h"
@@ -475,7 +476,7 @@ int server_create(struct config *config, struct log *log, struct server **ret,
 		return -ENOMEM;
 	s->config = config_ref(config);
 	s->log = log;
-	s->workers_wanted = config->workers > 0 ? config->workers : uv_available_parallelism();
+	s->workers_wanted = config->workers > 0 ? config->workers : cpu_count();
 	rv = server_allocate(s);
 	if (rv == 0)
 		rv = server_open_loop(s);
