@@ -70,7 +70,7 @@ static const char routes_text[] =
     "            knows who else needs them\n"
     "  status    say what is there, and which command adds what is not\n"
     "\n"
-    "  -c FILE      take mark and table from \"transparent_routing\" in this file, or in\n"
+    "  -c FILE      take mark and table from \"transparent_routing\" in it, or in\n"
     "               UNPROXY_CONFIG; without a configuration both are 7700\n"
     "  --dry-run    change nothing, and print all that \"up\" or \"down\" does as\n"
     "               commands for a shell\n"

@@ -75,6 +75,9 @@ static void explain(const struct routes *r, enum route_part part, const char *wh
 	fflush(stdout); /* in order, also in a pipe */
 	fprintf(stderr, "unproxy: %s: cannot be %s: ", route_part_name(part), what);
 	switch (error) {
+	case 0:
+		fputs("somebody else undid it meanwhile\n", stderr);
+		break;
 	case -EROFS:
 		fputs("/proc/sys is read-only here\n", stderr);
 		break;

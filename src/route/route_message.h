@@ -9,7 +9,8 @@
 
 struct nlmsghdr;
 
-/* How we know again what we made. /etc/iproute2/rt_protos has no such protocol. The priority is before whatever
+/* How we know again what we made, and why the kernel deletes nothing else: it compares the protocol, while what a request
+ * leaves out may be anything. /etc/iproute2/rt_protos has no such protocol. The priority is before whatever
  * VPNs and container networks use for rules that match everything, and behind the kernel's for local addresses. */
 #define ROUTE_PROTOCOL 77
 #define ROUTE_PRIORITY 77
