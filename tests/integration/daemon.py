@@ -42,14 +42,14 @@ def matches(record, fields):
 class Daemon:
     """`unproxy` with @arguments, from when every listener has said its address.
 
-    With @listeners 0 nothing is waited for. Its output is collected, but for a @stderr that the
+    @prefix is a command that runs it, with exec. With @listeners 0 nothing is waited for. Its output is collected, but for a @stderr that the
     test gives, and must be JSON to the last line unless @plain_text."""
 
     def __init__(self, *arguments, listeners=1, environment=None, stdin=None, stderr=None,
-                 descriptors=None, plain_text=False):
+                 descriptors=None, plain_text=False, prefix=()):
         reader, writer = os.pipe()
         self.process = subprocess.Popen(
-            supervised([BINARY, *arguments], descriptors=descriptors),
+            supervised([*prefix, BINARY, *arguments], descriptors=descriptors),
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             stdout=writer, stderr=stderr or writer,
             env={**os.environ, **(environment or {})})

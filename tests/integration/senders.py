@@ -8,6 +8,7 @@ import socket
 import subprocess
 from types import SimpleNamespace
 
+from peer import join
 from processes import directory, free_port, listening_on, output_of, running, written
 
 CADDY = os.environ.get("CADDY", "caddy")  # Debian 12's is too old to send headers
@@ -29,9 +30,10 @@ class HAProxy:
 
 
 @contextlib.contextmanager
-def haproxy(server, server_options, bind_options="", backend_options=""):
-    """In TCP mode, in front of @server."""
+def haproxy(server, server_options, bind_options="", backend_options="", hosts=("127.0.0.1",)):
+    """In TCP mode, in front of @server; .address is on the first of @hosts."""
     port = free_port()
+    bind = ",".join(join((host, port)) for host in hosts)
     with directory() as path:
         config = written(path / "haproxy.cfg", f"""
             global
@@ -43,7 +45,7 @@ def haproxy(server, server_options, bind_options="", backend_options=""):
                 timeout client 60s
                 timeout server 60s
             frontend in
-                bind 127.0.0.1:{port} {bind_options}
+                bind {bind} {bind_options}
                 unique-id-format %ci:%cp-%fi:%fp
                 default_backend out
             backend out
@@ -51,7 +53,7 @@ def haproxy(server, server_options, bind_options="", backend_options=""):
                 server application {server} {server_options}
             """)
         with running(["haproxy", "-db", "-f", config], listening_on(port)):
-            yield HAProxy(f"127.0.0.1:{port}", path / "stats")
+            yield HAProxy(join((hosts[0], port)), path / "stats")
 
 
 @contextlib.contextmanager
