@@ -8,7 +8,7 @@
 
 #include "base/cidr_set.h"
 
-#define NETWORKS_MAX 200
+#define NETWORKS_MAX 64
 #define LINE_MAX     128
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
