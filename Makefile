@@ -1,11 +1,12 @@
 # The front door. Every target does its own set-up on a fresh Debian 12, as root.
 #
-#   make run      build, and show the main job: an application behind unproxy, a header sent through
-#   make test     everything that must pass; what CI runs
-#   make fuzz     run the fuzz targets for FUZZ_SECONDS each (default 600)
-#   make bench    measure against HAProxy and nginx
-#   make format   apply .clang-format
-#   make install  build and install (PREFIX, DESTDIR)
+#   make run       build, and show the main job: an application behind unproxy, a header sent through
+#   make test      everything that must pass; what CI runs
+#   make coverage  line coverage of each layer by those tests
+#   make fuzz      run the fuzz targets for FUZZ_SECONDS each (default 600)
+#   make bench     measure against HAProxy and nginx
+#   make format    apply .clang-format
+#   make install   build and install (PREFIX, DESTDIR)
 
 MAKEFLAGS += --no-print-directory
 
@@ -13,7 +14,7 @@ PREFIX       ?= /usr/local
 FUZZ_SECONDS ?= 600
 PYTHON       := /usr/bin/python3
 
-.PHONY: all run test fuzz bench format install clean
+.PHONY: all run test coverage fuzz bench format install clean
 
 all: build/build.ninja
 	@meson compile -C build
@@ -24,6 +25,10 @@ run: all
 test:
 	@.ci/install test
 	@tests/run_all
+
+coverage:
+	@.ci/install test
+	@tests/coverage
 
 fuzz:
 	@.ci/install fuzz
