@@ -54,8 +54,11 @@ static const char check_text[] =
     "Usage: unproxy check -c FILE\n"
     "       unproxy check --listen ADDR --upstream ADDR --trust CIDR[,CIDR...]\n"
     "\n"
-    "Validate the configuration and say what would run. Nothing is opened to clients.\n"
+    "Validate the configuration, say what would run, and try its ports, upstreams and\n"
+    "log. Nothing is opened to clients.\n"
     "\n" CONFIGURATION_HELP "\n"
+    "  --no-probe        validate only, and try nothing on this machine\n"
+    "\n"
     "Exit status: 0 it would run; 1 it would not; 2 the configuration is invalid.\n";
 
 static const char routes_text[] =
