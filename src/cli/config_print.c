@@ -2,6 +2,7 @@
 #include "cli/config_print.h"
 
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/cidr_set.h"
 #include "conf/config.h"
@@ -38,6 +39,18 @@ static void print_global(const struct config *c, FILE *out)
 	fputs(" to finish\n", out);
 }
 
+static void print_transparent(const struct listener_config *l, FILE *out)
+{
+	if (!l->transparent)
+		return;
+	fputs("  transparent  the application sees the client's address and port\n", out);
+	if (!l->upstream_is_pair && l->upstream[0].kind == ENDPOINT_IP)
+		fprintf(out,
+			"               IPv%c clients are refused: `upstream` is IPv%c alone\n",
+			l->upstream[0].ip.family == AF_INET ? '6' : '4',
+			l->upstream[0].ip.family == AF_INET ? '4' : '6');
+}
+
 static void print_endpoints(const struct listener_config *l, FILE *out)
 {
 	bool everywhere = strncmp(l->listen.text, "[::]:", 5) == 0;
@@ -48,6 +61,7 @@ static void print_endpoints(const struct listener_config *l, FILE *out)
 			l->upstream[0].text, l->upstream[1].text);
 	else
 		fprintf(out, "  upstream     %s\n", l->upstream[0].text);
+	print_transparent(l, out);
 }
 
 static void print_trust(const struct listener_config *l, FILE *out)

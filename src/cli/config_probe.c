@@ -23,15 +23,21 @@
 
 #include <uv.h>
 
+#include "base/address.h"
 #include "conf/config.h"
 #include "server/listen_socket.h"
+#include "server/transparent_probe.h"
 #include "session/upstream.h"
 
 #define CONNECT_WAIT_MAX 2000 /* whoever runs `check` waits for it [ms] */
 #define RESOLVE_WAIT     2000 /* [ms] */
+#define TRANSPARENT_WAIT \
+	8000 /* more, for transparent listeners: several probes that find nothing [ms] */
 #define FDS_A_CONNECTION 2
 
-#define PROBLEM_MAX 512
+#define PROBLEM_MAX (TRANSPARENT_PROBE_ERROR_MAX + 256)
+
+static const uint16_t families[] = { AF_INET, AF_INET6 };
 
 static unsigned probe_listen(const struct listener_config *l, size_t index)
 {
@@ -102,14 +108,93 @@ static int connect_to(const struct upstream *u, unsigned i, unsigned wait_ms)
 	return error;
 }
 
-/* Connect to one of the addresses, in their order. Leaves @problem empty if that worked. */
-static void try_upstream(const struct endpoint *e, unsigned wait_ms,
+/* Connect to one of the addresses of @family (AF_UNSPEC: any), in their order. Returns 0 or the errno of the last, or
+ * EAFNOSUPPORT if there is none. */
+static int connect_to_any(const struct upstream *u, uint16_t family, unsigned wait_ms)
+{
+	int error = EAFNOSUPPORT;
+
+	for (unsigned i = 0; error != 0 && i < u->addresses.count; i++)
+		if (family == AF_UNSPEC || u->addresses.list[i].family == family)
+			error = connect_to(u, i, wait_ms / u->addresses.count);
+	return error;
+}
+
+/* Does the application listen at the other family's loopback address instead? */
+static bool answers_elsewhere(const struct upstream *u, unsigned wait_ms, struct address *ret)
+{
+	struct upstream other = *u;
+
+	if (u->endpoint->kind != ENDPOINT_IP || !address_is_loopback(&u->endpoint->ip) ||
+	    address_parse_ip(u->endpoint->ip.family == AF_INET ? "::1" : "127.0.0.1", ret) != 0)
+		return false;
+	ret->port = u->endpoint->ip.port;
+	other.addresses.list[0] = *ret;
+	return connect_to(&other, 0, wait_ms) == 0;
+}
+
+static void try_plain(const struct upstream *u, unsigned wait_ms, char problem[static PROBLEM_MAX])
+{
+	int error = connect_to_any(u, AF_UNSPEC, wait_ms);
+	struct address elsewhere;
+	char text[ADDRESS_TEXT_MAX];
+
+	if (error == ECONNREFUSED && answers_elsewhere(u, wait_ms, &elsewhere)) {
+		address_format(&elsewhere, text);
+		snprintf(
+		    problem, PROBLEM_MAX,
+		    "connection refused, but %s answers; let the application listen here, too, or "
+		    "change `upstream`",
+		    text);
+	} else if (error != 0) {
+		explain_connect(error, wait_ms, problem);
+	}
+}
+
+/* A client is connected to an address of its own family, and to no other. */
+static void try_families(const struct upstream *u, unsigned wait_ms,
 			 char problem[static PROBLEM_MAX])
 {
+	int errors[ARRAY_SIZE(families)];
+
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++)
+		errors[i] = connect_to_any(u, families[i], wait_ms);
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++)
+		if (errors[i] == ECONNREFUSED && errors[1 - i] == 0)
+			snprintf(
+			    problem, PROBLEM_MAX,
+			    "the application listens on IPv%c only, so the connections of IPv%c "
+			    "clients are refused; let it listen on both, or write an address",
+			    i == 0 ? '6' : '4', i == 0 ? '4' : '6');
+}
+
+/* The addresses of those clients that the endpoint is for, transparently. */
+static void try_transparent(const struct config *c, const struct upstream *u, unsigned which,
+			    bool both, char problem[static PROBLEM_MAX])
+{
+	const struct transparent_routing routing = { c->transparent_mark, c->transparent_table };
+	char why[TRANSPARENT_PROBE_ERROR_MAX];
+
+	for (unsigned i = 0; i < u->addresses.count; i++) {
+		const struct address *a = &u->addresses.list[i];
+
+		if (!both && a->family != families[which])
+			continue;
+		if (transparent_probe(&routing, a, why) == 0)
+			continue;
+		snprintf(problem, PROBLEM_MAX, "transparent mode does not work: %s", why);
+		return;
+	}
+}
+
+/* Leaves @problem empty if the application can be reached. */
+static void try_upstream(const struct config *c, const struct listener_config *l, unsigned which,
+			 unsigned wait_ms, char problem[static PROBLEM_MAX])
+{
+	const struct endpoint *e = &l->upstream[which];
 	struct upstream_addresses addresses = { 0 };
 	struct upstream u;
 	uv_loop_t loop;
-	int error = 0;
 	int rv = uv_loop_init(&loop);
 
 	if (rv == 0)
@@ -121,12 +206,12 @@ static void try_upstream(const struct endpoint *e, unsigned wait_ms,
 		return;
 	}
 	upstream_init(&u, e, &addresses, NULL);
-	for (unsigned i = 0; i < addresses.count; i++) {
-		error = connect_to(&u, i, wait_ms / addresses.count);
-		if (error == 0)
-			return;
-	}
-	explain_connect(error, wait_ms, problem);
+	if (l->transparent)
+		try_transparent(c, &u, which, !l->upstream_is_pair, problem);
+	if (problem[0] == '\0')
+		try_plain(&u, wait_ms, problem);
+	if (problem[0] == '\0' && l->transparent && !l->upstream_is_pair)
+		try_families(&u, wait_ms, problem);
 }
 
 /* --- upstream: in the parent --- */
@@ -147,8 +232,8 @@ static void read_problem(int fd, unsigned wait_ms, char problem[static PROBLEM_M
 	problem[n > 0 ? n : 0] = '\0';
 }
 
-static void probe_in_child(const struct endpoint *e, unsigned wait_ms,
-			   char problem[static PROBLEM_MAX])
+static void probe_in_child(const struct config *c, const struct listener_config *l, unsigned which,
+			   unsigned wait_ms, char problem[static PROBLEM_MAX])
 {
 	int fds[2];
 	pid_t child;
@@ -159,29 +244,32 @@ static void probe_in_child(const struct endpoint *e, unsigned wait_ms,
 	}
 	child = fork();
 	if (child == 0) {
-		try_upstream(e, wait_ms, problem);
+		try_upstream(c, l, which, wait_ms, problem);
 		_exit(write(fds[1], problem, strlen(problem)) < 0);
 	}
 	close(fds[1]);
 	if (child < 0) {
 		snprintf(problem, PROBLEM_MAX, "cannot be tried: %s", strerror(errno));
 	} else {
-		read_problem(fds[0], wait_ms + RESOLVE_WAIT, problem);
+		read_problem(fds[0],
+			     wait_ms + RESOLVE_WAIT + (l->transparent ? TRANSPARENT_WAIT : 0),
+			     problem);
 		kill(child, SIGKILL); /* it has said all it had to say */
 		waitpid(child, NULL, 0);
 	}
 	close(fds[0]);
 }
 
-static unsigned probe_upstream(const struct listener_config *l, size_t index, unsigned which)
+static unsigned probe_upstream(const struct config *c, size_t index, unsigned which)
 {
+	const struct listener_config *l = &c->listeners[index];
 	static const char *const halves[] = { ".ipv4", ".ipv6" };
 	unsigned wait_ms =
 	    l->connect_timeout_ms < CONNECT_WAIT_MAX ? l->connect_timeout_ms : CONNECT_WAIT_MAX;
 	const struct endpoint *e = &l->upstream[which];
 	char problem[PROBLEM_MAX] = "";
 
-	probe_in_child(e, wait_ms, problem);
+	probe_in_child(c, l, which, wait_ms, problem);
 	if (problem[0] == '\0')
 		return 0;
 	fprintf(stderr, "unproxy: listeners[%zu].upstream%s: %s: %s\n", index,
@@ -257,9 +345,9 @@ unsigned config_probe(const struct config *c)
 		const struct listener_config *l = &c->listeners[i];
 
 		problems += probe_listen(l, i);
-		problems += probe_upstream(l, i, 0);
+		problems += probe_upstream(c, i, 0);
 		if (l->upstream_is_pair)
-			problems += probe_upstream(l, i, 1);
+			problems += probe_upstream(c, i, 1);
 	}
 	problems += probe_log(c);
 	problems += probe_descriptors(c);

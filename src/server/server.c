@@ -24,6 +24,7 @@
 #include "obs/log.h"
 #include "server/cpu_count.h"
 #include "server/listen_socket.h"
+#include "server/transparent_probe.h"
 #include "server/worker.h"
 #include "session/transparent.h"
 
@@ -336,13 +337,47 @@ static int server_open_listeners(struct server *s, struct server_error *reterr)
 	return 0;
 }
 
-/* What sessions of transparent listeners go by; nothing without such listeners. */
-static int server_init_transparent(struct server *s)
+/* A transparent listener that cannot reach its application as its clients would only ever time out. */
+static int server_probe_transparent(struct server *s, const struct server_listener *l,
+				    struct server_error *reterr)
 {
-	for (size_t i = 0; i < s->listener_count; i++)
-		if (s->listeners[i].config->transparent)
-			return transparent_init(&s->transparent, s->config);
+	const struct transparent_routing routing = { s->config->transparent_mark,
+						     s->config->transparent_table };
+	char why[TRANSPARENT_PROBE_ERROR_MAX];
+
+	for (unsigned which = 0; which < ARRAY_SIZE(l->addresses); which++) {
+		for (unsigned i = 0; i < l->addresses[which].count; i++) {
+			const struct address *a = &l->addresses[which].list[i];
+			int rv = 0;
+
+			if (a->family == (which == 0 ? AF_INET : AF_INET6))
+				rv = transparent_probe(&routing, a, why);
+			if (rv == 0)
+				continue;
+			snprintf(reterr->text, sizeof reterr->text,
+				 "listener \"%s\": transparent mode does not work: %s",
+				 l->config->name, why);
+			return rv;
+		}
+	}
 	return 0;
+}
+
+static int server_init_transparent(struct server *s, struct server_error *reterr)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < s->listener_count; i++) {
+		int rv = 0;
+
+		if (s->listeners[i].config->transparent) {
+			any = true;
+			rv = server_probe_transparent(s, &s->listeners[i], reterr);
+		}
+		if (rv != 0)
+			return rv;
+	}
+	return any ? transparent_init(&s->transparent, s->config) : 0;
 }
 
 /* Create the next worker, which takes its sockets from the listeners. @parts is one a listener. */
@@ -434,7 +469,7 @@ static int server_start(struct server *s, struct server_error *reterr)
 	server_set_limits(s);
 	rv = server_open_listeners(s, reterr);
 	if (rv == 0)
-		rv = server_init_transparent(s);
+		rv = server_init_transparent(s, reterr);
 	if (rv == 0)
 		rv = server_create_workers(s);
 	if (rv == 0)

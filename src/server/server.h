@@ -13,7 +13,7 @@ struct server;
 
 /* What could not be started and why, for people, without "unproxy: " before it. */
 struct server_error {
-	char text[512];
+	char text[2048];
 };
 
 /* Raise RLIMIT_NOFILE, resolve the upstreams, open every listener and start the workers. On success
