@@ -516,6 +516,7 @@ int server_create(struct config *config, struct log *log, struct server **ret,
 	if (rv == 0)
 		rv = server_open_loop(s);
 	if (rv != 0) {
+		snprintf(reterr->text, sizeof reterr->text, "cannot start: %s", strerror(-rv));
 		server_free(s);
 		return rv;
 	}
