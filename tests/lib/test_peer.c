@@ -116,8 +116,6 @@ void test_peer_accept(const struct test_peer *listening, struct test_peer *p)
 void test_peer_connect(struct test_peer *p, uv_loop_t *loop, const char *to, const char *from)
 {
 	struct place place = parse_place(to);
-	int error = 0;
-	socklen_t size = sizeof error;
 
 	test_peer_init(p, loop, open_socket(place.ss.ss_family));
 	if (from != NULL) {
@@ -128,9 +126,8 @@ void test_peer_connect(struct test_peer *p, uv_loop_t *loop, const char *to, con
 	if (connect(p->fd, (const struct sockaddr *)&place.ss, place.size) == 0)
 		return;
 	assert_int_equal(errno, EINPROGRESS);
+	/* An error is left for the next step: it may be the reset that is expected. */
 	test_loop_until_ready(loop, p->fd, POLLOUT, "the connection");
-	assert_int_equal(getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &error, &size), 0);
-	assert_int_equal(error, 0);
 }
 
 void test_peer_pair_tcp(struct test_peer *p, uv_loop_t *loop, int *ret_fd)

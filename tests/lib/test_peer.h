@@ -30,7 +30,8 @@ unsigned test_peer_port(const struct test_peer *p);
 /* Accept one connection from a listening peer. */
 void test_peer_accept(const struct test_peer *listening, struct test_peer *p);
 
-/* Connect to a place such as test_peer_name() gives, from the local "IP:PORT" (port 0: any), or NULL. */
+/* Connect to a place such as test_peer_name() gives, from the local "IP:PORT" (port 0: any), or NULL. Whether that
+ * worked, the next step tells. */
 void test_peer_connect(struct test_peer *p, uv_loop_t *loop, const char *to, const char *from);
 
 /* Two connected TCP sockets on loopback: one for a script, one for what is tested. */
