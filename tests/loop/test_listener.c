@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 
 #include "lib/test_fault.h"
 #include "lib/test_loop.h"
+#include "loop/epoll_fault.h"
 #include "loop/session_fixture.h"
 #include "server/listener.h"
 
@@ -240,6 +242,50 @@ static void test_without_memory_it_pauses_as_well(void **state)
 	test_loop_until(&f->s->loop, is_watched, &f->listener, "the end of the pause");
 }
 
+/* The end of a pause may be as short of something as its beginning. */
+static void test_a_pause_that_cannot_end_yet_goes_on(void **state)
+{
+	struct fixture *f = *state;
+	struct limit limit;
+
+	start_listener(f);
+	connect_client(f);
+	exhaust_descriptors(&limit);
+	test_loop_until(&f->s->loop, is_paused, &f->listener, "a pause");
+	restore_descriptors(&limit);
+	epoll_fault_allow(0);
+	deadline_disarm(&f->listener.pause);
+	f->listener.resume.cb(&f->listener.pause);
+	epoll_fault_allow(-1);
+	assert_false(is_watched(&f->listener));
+	test_loop_until(&f->s->loop, has_crowd, f, "the client");
+}
+
+static int accept_error; /* of the next accept4(2); 0: none */
+
+/* The linker sends our own calls here (meson.build). */
+int __real_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags);
+int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags);
+
+int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *size, int flags)
+{
+	errno = accept_error;
+	accept_error = 0;
+	return errno != 0 ? -1 : __real_accept4(fd, address, size, flags);
+}
+
+/* accept(2) may report what a connection died of while it waited. */
+static void test_a_connection_that_died_is_skipped(void **state)
+{
+	struct fixture *f = *state;
+
+	start_listener(f);
+	connect_client(f);
+	accept_error = ECONNABORTED;
+	test_loop_until(&f->s->loop, has_crowd, f, "the next client");
+	assert_true(is_watched(&f->listener));
+}
+
 static void test_a_stop_ends_a_pause(void **state)
 {
 	struct fixture *f = *state;
@@ -384,6 +430,8 @@ int main(void)
 		TEST(test_without_descriptors_it_pauses_and_then_goes_on),
 		TEST(test_a_long_shortage_is_reported_once),
 		TEST(test_without_memory_it_pauses_as_well),
+		TEST(test_a_pause_that_cannot_end_yet_goes_on),
+		TEST(test_a_connection_that_died_is_skipped),
 		TEST(test_a_stop_ends_a_pause),
 		TEST(test_what_cannot_be_watched_is_an_error),
 		TEST(test_a_stop_accepts_what_has_connected),

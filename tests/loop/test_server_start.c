@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "lib/test_fault.h"
+#include "loop/epoll_fault.h"
 #include "loop/server_fixture.h"
 
 #define WORKERS "\"workers\": 3, "
@@ -182,6 +183,20 @@ static void test_every_allocation_of_a_start_may_fail(void **state)
 	assert_in_range(count, 10, MANY - 1);
 }
 
+static void test_a_socket_that_cannot_be_watched_is_an_error(void **state)
+{
+	struct server_fixture *f = *state;
+
+	for (int watched = 0; watched < 3 * 2; watched++) { /* workers, listeners */
+		epoll_fault_allow(watched);
+		expect_failure(
+		    f, -ENOSPC,
+		    two_listeners(f, "\"listen\": \"127.0.0.1:0\", \"upstream\": \"APP\""),
+		    "cannot start a worker: no space left on device");
+	}
+	epoll_fault_allow(-1);
+}
+
 /* Let only @more descriptors be opened. The server raises the limit to the hard one, so that is lowered, and only
  * the kernel's privileged can take it back. */
 static void limit_descriptors(unsigned more)
@@ -234,6 +249,7 @@ int main(void)
 		TEST(test_a_second_server_on_the_port_is_refused),
 		TEST(test_a_name_that_does_not_resolve_is_named),
 		TEST(test_a_thread_that_cannot_be_created_is_named),
+		TEST(test_a_socket_that_cannot_be_watched_is_an_error),
 		TEST(test_every_allocation_of_a_start_may_fail),
 		TEST(test_without_descriptors_nothing_is_left_open),
 	};

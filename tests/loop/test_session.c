@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 #include "lib/header_vectors.h"
 #include "lib/test_fault.h"
 #include "lib/test_loop.h"
+#include "loop/epoll_fault.h"
 #include "loop/session_fixture.h"
 
 /* More than one turn of a relay, which are 16 reads. */
@@ -311,6 +313,8 @@ static void test_a_listener_without_a_limit_is_not_counted(void **state)
 
 /* --- volume --- */
 
+static uint8_t many[MANY_BYTES];
+
 static bool is_in_queue(void *data)
 {
 	const struct session_fixture *f = data;
@@ -319,30 +323,62 @@ static bool is_in_queue(void *data)
 	return ioctl(f->client.fd, TIOCOUTQ, &unsent) == 0 && unsent == 0;
 }
 
+/* Give all sockets room for all of it. Returns false if this needs CAP_NET_ADMIN. */
+static bool make_room_for_many(struct session_fixture *f)
+{
+	const int fds[] = { f->listening.fd, f->app.fd };
+	int room = 4 * MANY_BYTES;
+
+	for (size_t i = 0; i < sizeof many; i++)
+		many[i] = (uint8_t)(i * 7 >> 4);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) /* accepted sockets inherit it */
+		if (setsockopt(fds[i], SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) != 0)
+			return false;
+	return true;
+}
+
+/* Without the session's doing anything yet. */
+static void send_many(struct session_fixture *f)
+{
+	int room = 4 * MANY_BYTES;
+
+	assert_int_equal(setsockopt(f->client.fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room),
+			 0);
+	assert_int_equal(test_peer_send_some(&f->client, many, sizeof many), sizeof many);
+	while (!is_in_queue(f))
+		sched_yield();
+}
+
 /* More than a turn of the relay is there before the client's socket is watched: the rest must be found
  * when it is. */
 static void test_a_fast_client_is_not_forgotten_after_its_first_turn(void **state)
 {
 	struct session_fixture *f = *state;
-	static uint8_t bytes[MANY_BYTES];
-	int room = 4 * MANY_BYTES;
 
-	for (size_t i = 0; i < sizeof bytes; i++)
-		bytes[i] = (uint8_t)(i * 7 >> 4);
-	if (setsockopt(f->listening.fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) != 0 ||
-	    setsockopt(f->app.fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) != 0)
-		skip(); /* needs CAP_NET_ADMIN */
+	if (!make_room_for_many(f))
+		skip();
 	session_fixture_serve(f, NULL, "");
 	session_fixture_connect(f);
-	setsockopt(f->client.fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room);
 	test_peer_send_text(&f->client, HEADER);
-	test_peer_send(&f->client, bytes, sizeof bytes);
-	test_loop_until(&f->loop, is_in_queue, f, "the bytes to be in the receiver's queue");
+	send_many(f);
 	session_fixture_start(f);
 	test_peer_accept(&f->app, &f->upstream);
-	test_peer_expect(&f->upstream, bytes, sizeof bytes);
+	test_peer_expect(&f->upstream, many, sizeof many);
 	session_fixture_finish(f);
-	assert_int_equal(session_fixture_number(f, "bytes_in"), sizeof bytes);
+	assert_int_equal(session_fixture_number(f, "bytes_in"), sizeof many);
+}
+
+static void test_a_fast_client_is_not_forgotten_after_any_turn(void **state)
+{
+	struct session_fixture *f = *state;
+
+	if (!make_room_for_many(f))
+		skip();
+	session_fixture_serve(f, NULL, "");
+	session_fixture_relay(f, HEADER);
+	send_many(f);
+	test_peer_expect(&f->upstream, many, sizeof many);
+	session_fixture_finish(f);
 }
 
 /* --- without memory or descriptors --- */
@@ -429,6 +465,37 @@ static void test_what_memory_ran_out_for_is_logged(void **state)
 	assert_string_equal(session_fixture_text(f, "reason"), "not enough memory");
 }
 
+static void test_an_upstream_that_cannot_be_watched_is_an_error(void **state)
+{
+	struct session_fixture *f = *state;
+
+	session_fixture_serve(f, NULL, "");
+	session_fixture_connect(f);
+	test_peer_send_text(&f->client, HEADER "hello");
+	epoll_fault_allow(0);
+	session_fixture_start(f);
+	epoll_fault_allow(-1);
+	session_fixture_expect(f, "upstream_error");
+	assert_string_equal(session_fixture_text(f, "reason"), "no space left on device");
+	test_peer_expect_reset(&f->client);
+}
+
+static void test_a_client_that_cannot_be_watched_is_refused(void **state)
+{
+	struct session_fixture *f = *state;
+
+	session_fixture_serve(f, NULL, "");
+	session_fixture_connect(f);
+	test_peer_send_text(&f->client, HEADER);
+	epoll_fault_allow(1); /* the upstream, which comes first */
+	session_fixture_start(f);
+	epoll_fault_allow(-1);
+	session_fixture_expect(f, "listener_limit");
+	test_peer_expect_reset(&f->client);
+	test_peer_accept(&f->app, &f->upstream);
+	test_peer_expect_reset(&f->upstream);
+}
+
 static void test_an_env_without_memory_or_descriptors_does_not_open(void **state)
 {
 	struct session_fixture *f = *state;
@@ -470,8 +537,11 @@ int main(void)
 		TEST(test_the_process_has_so_many_connections),
 		TEST(test_a_listener_without_a_limit_is_not_counted),
 		TEST(test_a_fast_client_is_not_forgotten_after_its_first_turn),
+		TEST(test_a_fast_client_is_not_forgotten_after_any_turn),
 		TEST(test_every_allocation_of_a_session_may_fail),
 		TEST(test_what_memory_ran_out_for_is_logged),
+		TEST(test_an_upstream_that_cannot_be_watched_is_an_error),
+		TEST(test_a_client_that_cannot_be_watched_is_refused),
 		TEST(test_an_env_without_memory_or_descriptors_does_not_open),
 	};
 
