@@ -108,16 +108,6 @@ static void test_an_end_that_came_with_data_is_seen(void **state)
 	test_peer_expect_end(&f->upstream);
 }
 
-static void test_an_end_without_data_is_seen(void **state)
-{
-	struct relay_fixture *f = *state;
-
-	test_peer_send_text(&f->client, "x");
-	test_peer_expect_text(&f->upstream, "x");
-	test_peer_shutdown(&f->client);
-	test_peer_expect_end(&f->upstream);
-}
-
 /* An event that came while there was no upstream is not reported again. */
 static void test_what_was_noted_before_the_first_pump_is_moved(void **state)
 {
@@ -550,7 +540,6 @@ static const struct {
 	CASE(the_upstream_may_end_first),
 	CASE(both_may_end_at_the_same_time),
 	CASE(an_end_that_came_with_data_is_seen),
-	CASE(an_end_without_data_is_seen),
 	CASE(what_was_noted_before_the_first_pump_is_moved),
 	CASE(a_closed_client_ends_the_upstream),
 	CASE(a_stalled_reader_holds_back_its_sender_alone),
