@@ -10,8 +10,8 @@ from stage import Failure, Stage, sockets_in_use
 class Settings:
     """How long and how much, for one run of the benchmark."""
     rounds: int = 5
-    warmup_ms: int = 150
-    measure_ms: int = 700
+    warmup_ms: int = 200
+    measure_ms: int = 1000
     warmup_connections: int = 2000
     connections: int = 12000
     idle_connections: int = 5000
