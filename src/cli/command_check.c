@@ -13,6 +13,7 @@
 #include "cli/config_source.h"
 #include "conf/config.h"
 #include "conf/config_keys.h"
+#include "server/privilege.h"
 
 #define KEYS_TEXT_MAX 8192
 
@@ -65,6 +66,7 @@ int command_check(int argc, char **argv)
 	config_print(config, stdout);
 	fflush(stdout); /* the problems come behind it, also in a pipe */
 	warn_of_open_trust(config);
+	privilege_raise();
 	if (!no_probe)
 		problems = config_probe(config);
 	config_unref(config);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* `unproxy run`: the job itself, in the foreground. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include "cli/config_source.h"
 #include "conf/config.h"
 #include "obs/log.h"
+#include "server/privilege.h"
 #include "server/server.h"
 
 /* How long an output that does not move may hold up our end [ms]. */
@@ -18,13 +20,36 @@ static_assert((int)CONFIG_LOG_ERROR == (int)LOG_ERROR && (int)CONFIG_LOG_DEBUG =
 static_assert((int)CONFIG_LOG_JSON == (int)LOG_JSON && (int)CONFIG_LOG_TEXT == (int)LOG_TEXT,
 	      "log formats are in the same order");
 
+/* The ports are open, and nobody is served yet. */
+static int drop_privileges(const struct config *config, struct log *log,
+			   struct server_error *reterr)
+{
+	char why[PRIVILEGE_ERROR_MAX];
+	struct log_buffer *buffer = log_buffer_create(log);
+	int rv;
+
+	if (buffer == NULL) {
+		snprintf(reterr->text, sizeof reterr->text, "%s", strerror(ENOMEM));
+		return -ENOMEM;
+	}
+	rv = privilege_drop(config->user, config_is_transparent(config), buffer, why);
+	if (rv != 0)
+		snprintf(reterr->text, sizeof reterr->text, "%s", why);
+	return rv;
+}
+
 static int run_server(struct config *config, struct log *log)
 {
 	struct server *server;
 	struct server_error error;
 
-	if (server_create(config, log, &server, &error) != 0) {
+	if (server_open(config, log, &server, &error) != 0) {
 		fprintf(stderr, "unproxy: %s\n", error.text);
+		return COMMAND_FAILED;
+	}
+	if (drop_privileges(config, log, &error) != 0 || server_start(server, &error) != 0) {
+		fprintf(stderr, "unproxy: %s\n", error.text);
+		server_destroy(server);
 		return COMMAND_FAILED;
 	}
 	if (!server_run(server)) {
@@ -44,6 +69,7 @@ int command_run(int argc, char **argv)
 
 	if (status != COMMAND_OK || config == NULL)
 		return status;
+	privilege_raise();
 	rv = log_create(config->log_output, (enum log_format)config->log_format,
 			(enum log_level)config->log_level, &log);
 	if (rv != 0) {

@@ -26,6 +26,7 @@
 #include "base/address.h"
 #include "conf/config.h"
 #include "server/listen_socket.h"
+#include "server/privilege.h"
 #include "server/transparent_probe.h"
 #include "session/upstream.h"
 
@@ -71,7 +72,7 @@ static void explain_connect(int error, unsigned wait_ms, char problem[static PRO
 		break;
 	case EACCES:
 		why = "permission denied";
-		remedy = "may this user open the socket?";
+		remedy = "may the user open the socket, or `user`, if started as root?";
 		break;
 	case ENETUNREACH:
 	case EHOSTUNREACH:
@@ -244,7 +245,9 @@ static void probe_in_child(const struct config *c, const struct listener_config 
 	}
 	child = fork();
 	if (child == 0) {
-		try_upstream(c, l, which, wait_ms, problem);
+		/* As the daemon, which is nobody special by then */
+		if (privilege_drop(c->user, l->transparent, NULL, problem) == 0)
+			try_upstream(c, l, which, wait_ms, problem);
 		_exit(write(fds[1], problem, strlen(problem)) < 0);
 	}
 	close(fds[1]);

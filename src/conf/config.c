@@ -21,6 +21,14 @@ struct config *config_ref(struct config *c)
 	return c;
 }
 
+bool config_is_transparent(const struct config *c)
+{
+	for (size_t i = 0; i < c->listener_count; i++)
+		if (c->listeners[i].transparent)
+			return true;
+	return false;
+}
+
 static void listener_fini(struct listener_config *l)
 {
 	free(l->name);
@@ -38,6 +46,7 @@ void config_unref(struct config *c)
 	for (size_t i = 0; i < c->listener_count; i++)
 		listener_fini(&c->listeners[i]);
 	free(c->listeners);
+	free(c->user);
 	free(c->log_output);
 	free(c);
 }

@@ -62,6 +62,7 @@ struct config {
 	size_t listener_count;      /* at least 1 */
 	unsigned transparent_mark;  /* of upstream sockets and replies to them; not 0 */
 	unsigned transparent_table; /* for `unproxy routes`; not 0, and none of the kernel's */
+	char *user;                 /* whom to become when started as root */
 	enum config_log_level log_level;
 	enum config_log_format log_format;
 	bool log_access;
@@ -71,6 +72,9 @@ struct config {
 
 /* An empty one with one reference, to be filled by config_load.c. NULL when out of memory. */
 struct config *config_create(void) MUST_CHECK;
+
+/* Is any listener? */
+bool config_is_transparent(const struct config *c);
 
 struct config *config_ref(struct config *c);
 

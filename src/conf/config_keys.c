@@ -15,6 +15,9 @@
 
 #define PATH_SIZE_MAX 4095
 
+/* What useradd(8) takes. */
+#define USER_NAME_MAX 32
+
 #define MEMBER(type, member) .offset = offsetof(type, member), .size = sizeof(((type *)0)->member)
 
 static_assert(sizeof(enum config_log_level) == sizeof(unsigned), "choices are stored as unsigned");
@@ -241,6 +244,13 @@ static const struct config_key root_keys[] = {
 	  .form = "an array of objects",
 	  .required = true,
 	  .help = "what to accept and where to relay it" },
+	{ .name = "user",
+	  .kind = CONFIG_TEXT,
+	  MEMBER(struct config, user),
+	  .max = USER_NAME_MAX,
+	  .fallback_text = "nobody",
+	  .form = "the name or number of a user",
+	  .help = "whom to become when started as root; root: stay" },
 	{ .name = "transparent_routing",
 	  .kind = CONFIG_OBJECT,
 	  .table = &routing_table,

@@ -19,7 +19,9 @@
 #include <signal.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "base/capability.h"
 #include "base/strbuf.h"
 #include "obs/log_time.h"
 
@@ -168,6 +170,9 @@ static void *writer_main(void *arg)
 	bool stopping;
 	bool abandoned;
 
+	/* Whatever we may do for transparent mode, a log needs none of it. Root loses it in privilege_drop(). */
+	if (geteuid() != 0)
+		capability_keep(0);
 	do {
 		stopping = writer_wait(log, !found);
 		found = writer_round(log);

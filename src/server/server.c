@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Happy path: server_create() opens everything that can fail, then starts the workers. The calling
+/* Happy path: server_open() opens what may take privileges, server_start() starts the workers. The calling
  * thread's loop knows only signals, the end of workers and the shutdown timer; no byte of a client
  * passes it. SIGTERM or SIGINT drains; when every worker is done, server_run() returns.
  *
@@ -365,19 +365,14 @@ static int server_probe_transparent(struct server *s, const struct server_listen
 
 static int server_init_transparent(struct server *s, struct server_error *reterr)
 {
-	bool any = false;
+	int rv = 0;
 
-	for (size_t i = 0; i < s->listener_count; i++) {
-		int rv = 0;
-
-		if (s->listeners[i].config->transparent) {
-			any = true;
+	if (!config_is_transparent(s->config))
+		return 0;
+	for (size_t i = 0; rv == 0 && i < s->listener_count; i++)
+		if (s->listeners[i].config->transparent)
 			rv = server_probe_transparent(s, &s->listeners[i], reterr);
-		}
-		if (rv != 0)
-			return rv;
-	}
-	return any ? transparent_init(&s->transparent, s->config) : 0;
+	return rv == 0 ? transparent_init(&s->transparent, s->config) : rv;
 }
 
 /* Create the next worker, which takes its sockets from the listeners. @parts is one a listener. */
@@ -462,18 +457,17 @@ static void server_log_listener(struct server *s, const struct server_listener *
 		    config->name);
 }
 
-static int server_start(struct server *s, struct server_error *reterr)
+int server_start(struct server *s, struct server_error *reterr)
 {
-	int rv;
+	int rv = server_init_transparent(s, reterr);
 
-	server_set_limits(s);
-	rv = server_open_listeners(s, reterr);
-	if (rv == 0)
-		rv = server_init_transparent(s, reterr);
 	if (rv == 0)
 		rv = server_create_workers(s);
 	if (rv == 0)
 		rv = server_start_workers(s);
+	if (rv != 0 && reterr->text[0] == '\0')
+		snprintf(reterr->text, sizeof reterr->text, "cannot start a worker: %s",
+			 uv_strerror(rv));
 	if (rv != 0)
 		return rv;
 	log_message(s->log_buffer, LOG_INFO, "start",
@@ -500,8 +494,8 @@ static void server_free(struct server *s)
 	free(s);
 }
 
-int server_create(struct config *config, struct log *log, struct server **ret,
-		  struct server_error *reterr)
+int server_open(struct config *config, struct log *log, struct server **ret,
+		struct server_error *reterr)
 {
 	struct server *s = calloc(1, sizeof *s);
 	int rv;
@@ -521,16 +515,30 @@ int server_create(struct config *config, struct log *log, struct server **ret,
 		return rv;
 	}
 	reterr->text[0] = '\0';
-	rv = server_start(s, reterr);
+	server_set_limits(s);
+	rv = server_open_listeners(s, reterr);
 	if (rv != 0) {
-		if (reterr->text[0] == '\0')
-			snprintf(reterr->text, sizeof reterr->text, "cannot start a worker: %s",
-				 uv_strerror(rv));
 		server_destroy(s);
 		return rv;
 	}
 	*ret = s;
 	return 0;
+}
+
+int server_create(struct config *config, struct log *log, struct server **ret,
+		  struct server_error *reterr)
+{
+	struct server *s;
+	int rv = server_open(config, log, &s, reterr);
+
+	if (rv != 0)
+		return rv;
+	rv = server_start(s, reterr);
+	if (rv != 0)
+		server_destroy(s);
+	else
+		*ret = s;
+	return rv;
 }
 
 unsigned server_port(const struct server *s, unsigned index)

@@ -16,9 +16,17 @@ struct server_error {
 	char text[2048];
 };
 
-/* Raise RLIMIT_NOFILE, resolve the upstreams, open every listener and start the workers. On success
- * connections are accepted. Takes a reference of @config; borrows @log until server_destroy().
+/* Raise RLIMIT_NOFILE, resolve the upstreams and open every listener: what may take privileges. Takes a reference
+ * of @config; borrows @log until server_destroy().
  * Returns 0, or a negative errno with *@reterr set and nothing left open. */
+int server_open(struct config *config, struct log *log, struct server **ret,
+		struct server_error *reterr) MUST_CHECK;
+
+/* Try transparent mode, if a listener is to have it, and start the workers: connections are accepted. Returns 0, or a
+ * negative errno with *@reterr set; then only server_destroy() is left to do. */
+int server_start(struct server *s, struct server_error *reterr) MUST_CHECK;
+
+/* Both of them. */
 int server_create(struct config *config, struct log *log, struct server **ret,
 		  struct server_error *reterr) MUST_CHECK;
 

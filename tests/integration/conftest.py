@@ -49,6 +49,7 @@ def unproxy(launch, tmp_path):
         config = tmp_path / "unproxy.json"
         config.write_text(json.dumps({
             "shutdown_timeout_ms": 5000,
+            "user": "root",  # if we are: its sockets and files are in directories of ours
             **(settings or {}),
             "listeners": [listener_config(upstream, **listener)],
         }))

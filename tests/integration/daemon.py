@@ -46,10 +46,10 @@ class Daemon:
     test gives, and must be JSON to the last line unless @plain_text."""
 
     def __init__(self, *arguments, listeners=1, environment=None, stdin=None, stderr=None,
-                 descriptors=None, plain_text=False, prefix=()):
+                 descriptors=None, plain_text=False, prefix=(), binary=BINARY):
         reader, writer = os.pipe()
         self.process = subprocess.Popen(
-            supervised([*prefix, BINARY, *arguments], descriptors=descriptors),
+            supervised([*prefix, binary, *arguments], descriptors=descriptors),
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             stdout=writer, stderr=stderr or writer,
             env={**os.environ, **(environment or {})})

@@ -3,21 +3,19 @@
 application."""
 
 import contextlib
-import json
 import os
 import re
-import subprocess
 
 import pytest
 
 import applications
 import header
 import senders
-from daemon import BINARY, listener_config
-from limits import DEADLINE, SLOW
+from daemon import BINARY
+from limits import SLOW
 from netns import Network
 from peer import Backend, Echo, join, open_peer, split
-from processes import output_of, written
+from processes import knowing_hosts, output_of
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
 
@@ -57,18 +55,6 @@ def transparent(network, unproxy):
         })
 
     return start
-
-
-@pytest.fixture
-def configured(tmp_path):
-    """The configuration of a transparent daemon, as a file."""
-    def write(upstream):
-        listener = listener_config(upstream, transparent=True)
-        path = tmp_path / "transparent.json"
-        path.write_text(json.dumps({"listeners": [listener]}))
-        return path
-
-    return write
 
 
 @pytest.fixture
@@ -339,12 +325,6 @@ def test_a_family_that_the_application_does_not_have(transparent, balancer_conne
     assert not backend.was_reached()
 
 
-def knowing_hosts(path, text):
-    """A command that runs another with @text for /etc/hosts."""
-    hosts = written(path / "hosts", text)
-    return ["unshare", "--mount", "sh", "-c", f"mount --bind {hosts} /etc/hosts && exec \"$@\"", "sh"]
-
-
 @pytest.mark.parametrize("host, client", [("127.0.0.1", header.CLIENT),
                                           ("::1", "[2001:db8::7]:40001")])
 def test_a_name_is_used_by_the_clients_family(transparent, balancer_connects, closing, tmp_path,
@@ -462,116 +442,6 @@ def test_direct_clients_of_the_application_are_left_alone(network, transparent, 
     with network.lb.entered():
         direct = connect(join((Network.APP, split(backend.address)[1])))
     assert join(backend.accept().socket.getpeername()) == direct.address
-
-
-# --- what is missing is named ---
-
-
-def run_check(config, *prefix):
-    return subprocess.run([*prefix, BINARY, "check", "-c", config], capture_output=True, text=True,
-                          timeout=DEADLINE)
-
-
-def without(network, family, part):
-    """Take away one of the things that `unproxy routes up` made."""
-    flag = "-6" if family == 6 else "-4"
-    if part == "rule":
-        network.app.run("ip", flag, "rule", "del", "fwmark", "7700", "lookup", "7700")
-    elif part == "route":
-        network.app.run("ip", flag, "route", "flush", "table", "7700")
-    else:
-        network.app.set(part, 0)
-
-
-@pytest.mark.parametrize("family, part, message, remedy", [
-    (4, "rule", "IPv4 rule", "ip rule add fwmark 7700 lookup 7700"),
-    (6, "rule", "IPv6 rule", "ip -6 rule add fwmark 7700 lookup 7700"),
-    (4, "route", "IPv4 route", "ip route add local default dev lo table 7700"),
-    (6, "route", "IPv6 route", "ip -6 route add local default dev lo table 7700"),
-    (4, "net.ipv4.tcp_fwmark_accept", "net.ipv4.tcp_fwmark_accept",
-     "sysctl -w net.ipv4.tcp_fwmark_accept=1"),
-    (4, "net.ipv4.fwmark_reflect", "net.ipv4.fwmark_reflect",
-     "sysctl -w net.ipv4.fwmark_reflect=1"),
-    (6, "net.ipv6.fwmark_reflect", "net.ipv6.fwmark_reflect",
-     "sysctl -w net.ipv6.fwmark_reflect=1"),
-])
-def test_what_is_missing(network, configured, launch, closing, family, part, message, remedy):
-    backend = closing(Backend("[::1]:0" if family == 6 else f"{Network.APP}:0"))
-    config = configured(backend.address)
-    assert run_check(config).returncode == 0
-    without(network, family, part)
-    daemon = launch("run", "-c", config, listeners=0, plain_text=True)
-    assert daemon.wait() == 1
-    checked = run_check(config)
-    assert checked.returncode == 1
-    for text in ("\n".join(daemon.other), checked.stderr):
-        assert "transparent mode does not work: " in text
-        assert f"; missing: {message}\n" in text
-        assert remedy in text
-    network.app.run(*remedy.split())  # as it says
-    assert run_check(config).returncode == 0
-
-
-def test_nothing_is_set_up(network, configured, backend):
-    network.app.run(BINARY, "routes", "down")
-    for name in ("net.ipv4.tcp_fwmark_accept", "net.ipv4.fwmark_reflect"):
-        network.app.set(name, 0)
-    checked = run_check(configured(backend.address))
-    assert checked.returncode == 1
-    assert "missing: IPv4 rule, IPv4 route, net.ipv4.tcp_fwmark_accept, net.ipv4.fwmark_reflect\n" \
-        in checked.stderr
-    assert "`unproxy routes up`" in checked.stderr
-
-
-def test_a_firewall_in_the_way(network, configured, backend):
-    """Nothing of ours is missing, but another rule comes first."""
-    network.app.run("ip", "rule", "add", "fwmark", "7700", "blackhole", "priority", "1")
-    checked = run_check(configured(backend.address))
-    assert checked.returncode == 1
-    assert "another rule (ip rule) is in the way" in checked.stderr
-
-
-def test_the_capability_is_missing(configured, launch, backend):
-    prefix = ["setpriv", "--bounding-set", "-net_raw,-net_admin", "--inh-caps", "-net_raw,-net_admin"]
-    config = configured(backend.address)
-    daemon = launch("run", "-c", config, listeners=0, plain_text=True, prefix=prefix)
-    assert daemon.wait() == 1
-    checked = run_check(config, *prefix)
-    assert checked.returncode == 1
-    for text in ("\n".join(daemon.other), checked.stderr):
-        assert "the capability CAP_NET_RAW is missing" in text
-        assert "setcap cap_net_raw+p" in text
-
-
-def test_an_application_on_another_host(configured, launch):
-    config = configured(f"{Network.BALANCER}:80")
-    daemon = launch("run", "-c", config, listeners=0, plain_text=True)
-    assert daemon.wait() == 1
-    checked = run_check(config)
-    assert checked.returncode == 1
-    for text in ("\n".join(daemon.other), checked.stderr):
-        assert f"{Network.BALANCER} is not an address of this host" in text
-
-
-def test_an_application_of_the_other_family(configured, closing):
-    backend = closing(Backend("[::1]:0"))
-    checked = run_check(configured(backend.address.replace("[::1]", "127.0.0.1")))
-    assert checked.returncode == 1
-    assert f"connection refused, but {backend.address} answers" in checked.stderr
-
-
-def test_a_name_of_two_families_and_an_application_of_one(configured, backend, tmp_path):
-    prefix = knowing_hosts(tmp_path, "127.0.0.1 both\n::1 both\n")
-    checked = run_check(configured(f"both:{split(backend.address)[1]}"), *prefix)
-    assert checked.returncode == 1
-    assert "the application listens on IPv4 only" in checked.stderr
-
-
-def test_check_says_who_is_not_served(configured, backend):
-    checked = run_check(configured(backend.address))
-    assert checked.returncode == 0, checked.stderr
-    assert "transparent  the application sees the client's address and port\n" in checked.stdout
-    assert "IPv6 clients are refused" in checked.stdout
 
 
 # --- many ---
