@@ -21,8 +21,9 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-/* Reads of one flow before others have their turn: a sender faster than us must not starve them. */
-#define RELAY_TURN 16
+/* Reads, and bytes, of one flow before others have their turn: a sender faster than us must not starve them. */
+#define RELAY_TURN       16
+#define RELAY_TURN_BYTES (RELAY_TURN * RELAY_CHUNK)
 
 /* Reads in a row of at least RELAY_BULK bytes make a direction bulk; as many of less than RELAY_SMALL
  * end that. Between the two it stays what it is. */
@@ -216,7 +217,7 @@ static enum flow_status flow_copy(struct relay_flow *f, struct relay_side *from,
 static enum flow_status flow_splice(struct relay_flow *f, struct relay_side *from,
 				    struct relay_side *to)
 {
-	ssize_t n = splice(from->fd, NULL, f->pipe->in, NULL, RELAY_CHUNK,
+	ssize_t n = splice(from->fd, NULL, f->pipe->in, NULL, RELAY_PIPE_SIZE,
 			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 
 	if (n <= 0)
@@ -263,8 +264,9 @@ static enum flow_status flow_pump(struct relay *r, enum relay_end end, struct re
 	struct relay_flow *f = &r->flow[end];
 	struct relay_side *from = &r->side[end];
 	struct relay_side *to = &r->side[!end];
+	uint64_t last = f->bytes + RELAY_TURN_BYTES;
 
-	for (unsigned turn = 0; turn < RELAY_TURN; turn++) {
+	for (unsigned turn = 0; turn < RELAY_TURN && f->bytes < last; turn++) {
 		enum flow_status status;
 
 		if (flow_flush(f, to) < 0)

@@ -12,7 +12,8 @@
 #include "base/bug.h"
 #include "session/relay_pipe.h"
 
-/* What one read takes, and thereby the most that is ever buffered a direction [bytes]. */
+/* What one read takes, and thereby the most that is ever held a direction in memory of ours [bytes]. A
+ * direction that is spliced has up to RELAY_PIPE_SIZE in its pipe instead. */
 #define RELAY_CHUNK ((size_t)64 * 1024)
 
 enum relay_end {

@@ -40,6 +40,8 @@ static struct relay_pipe *relay_pipe_open(void)
 		free(pipe);
 		return NULL;
 	}
+	/* EPERM: pipe-user-pages-soft is used up (pipe(7)); a smaller pipe works as well. */
+	fcntl(ends[0], F_SETPIPE_SZ, (int)RELAY_PIPE_SIZE);
 	pipe->out = ends[0];
 	pipe->in = ends[1];
 	return pipe;

@@ -7,9 +7,14 @@
 
 #include "base/bug.h"
 
-/* Idle pipes that are kept for the next bulk transfer: each is two descriptors and, being empty, a few hundred
- * bytes of kernel memory. */
+/* Idle pipes that are kept for the next bulk transfer: each is two descriptors and, being empty, a few
+ * KiB of kernel memory. */
 #define RELAY_PIPES_IDLE 16
+
+/* The most that is ever in a pipe, and thereby in flight in a direction that is spliced: kernel memory, and only
+ * while the pipe is lent [bytes]. Measured against 64 KiB: 0.63 of the CPU time a GB and 1.2 times the
+ * throughput; 1 MiB gains no more with many connections. */
+#define RELAY_PIPE_SIZE ((size_t)256 * 1024)
 
 struct relay_pipe {
 	struct relay_pipe *next; /* in the pool */
