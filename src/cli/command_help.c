@@ -35,7 +35,8 @@ static const char overview[] =
 	"  UNPROXY_CONFIG    an environment variable with the JSON itself\n"               \
 	"  --listen ADDR     0.0.0.0:5432, [::]:5432 (takes IPv4 too) or unix:/path\n"     \
 	"  --upstream ADDR   the application: 127.0.0.1:5433, db.local:5432, unix:/path\n" \
-	"  --trust CIDRS     who may send a header: 10.0.0.0/16, or several with commas\n"
+	"  --trust CIDRS     who may send a header: 10.0.0.0/16, or several with commas\n" \
+	"  --transparent     connect from the client's address; needs \"unproxy routes up\"\n"
 
 static const char run_text[] =
     "Usage: unproxy run -c FILE\n"

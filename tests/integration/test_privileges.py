@@ -182,6 +182,20 @@ def test_only_net_raw_and_not_root(launch, public_binary, public_directory, conn
     output_of([*ONLY_NET_RAW, public_binary, "check", "-c", config])
 
 
+def test_a_privileged_port_of_a_client(start, connect, backend):
+    """It takes another capability, so the client keeps its address and loses its port."""
+    daemon = start(backend.address, transparent=True)
+    client = connect(daemon)
+    client.send(header.v2("203.0.113.7:80"))
+    application = backend.accept()
+    host, port = application.socket.getpeername()
+    assert host == "203.0.113.7"
+    assert port != 80
+    application.close()
+    client.finish()
+    assert "CAP_NET_BIND_SERVICE" in daemon.connection(client)["reason"]
+
+
 def test_file_capabilities(launch, public_binary, public_directory, connect, backend):
     """With +p alone: the program raises them itself."""
     output_of(["setcap", "cap_net_raw,cap_net_bind_service+p", public_binary])

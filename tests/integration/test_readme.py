@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 import applications
+import senders
 from daemon import BINARY
+from peer import split
 from processes import directory, listening_on, output_of, running
 
 ROOT = Path(__file__).parents[2]
@@ -106,6 +108,28 @@ def test_nginx_to_sshd(start, folder):
     start(running(["nginx", "-p", folder, "-e", "stderr", "-g", f"daemon off; pid {folder}/pid;",
                    "-c", copied(folder, "nginx.conf", text, "nginx")], listening_on(2222)))
     assert output_of(sshd.command("Port=2222", "echo", "hello")) == b"hello\n"
+
+
+def test_transparent_mode_on_a_plain_host(start, folder):
+    """The load balancer is 10.0.1.5, and the client 203.0.113.1: addresses of this network's one host."""
+    text = section("On a plain host")
+    for address in ("10.0.1.5", "203.0.113.1"):
+        output_of(["ip", "address", "add", f"{address}/32", "dev", "lo"])
+    hba = "local all all trust\nhost all all 203.0.113.1/32 trust\n"
+    start(applications.postgresql(port=5432, hosts=("127.0.0.1", "::1"), hba=hba))
+    copied(folder, "unproxy.json", text, "json")
+    routes, check, run = ([BINARY, *shlex.split(line)[1:]]
+                          for line in blocks(text, "sh")[0].strip().splitlines())
+    output_of(routes, cwd=folder)
+    assert b"configuration is valid" in output_of(check, cwd=folder)
+    assert run == [BINARY, "run", "-c", "unproxy.json"]
+    start(unproxy(folder / "unproxy.json", 6432))
+    balancer = start(senders.haproxy("127.0.0.1:6432", "send-proxy-v2 source 10.0.1.5",
+                                     hosts=("203.0.113.1",)))
+    host, port = split(balancer.address)
+    seen = output_of(["psql", "--no-psqlrc", "-h", host, "-p", port, "-U", "test", "-d", "postgres",
+                      "-At", "-c", "SELECT inet_client_addr()"])
+    assert seen == b"203.0.113.1\n"
 
 
 def test_flags(start):
