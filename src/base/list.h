@@ -50,4 +50,16 @@ static inline void list_remove(struct list *link)
 	list_init(link);
 }
 
+/* Hand all members of @from over to @to, which becomes a head. */
+static inline void list_move(struct list *from, struct list *to)
+{
+	list_init(to);
+	if (list_is_empty(from))
+		return;
+	*to = *from;
+	to->next->prev = to;
+	to->prev->next = to;
+	list_init(from);
+}
+
 #endif

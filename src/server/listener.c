@@ -112,7 +112,7 @@ void listener_init(struct listener *l, int fd, struct session_env *env,
 	session_service_init(&l->service, env, config, admission, addresses);
 	deadline_queue_init(&l->resume, &env->deadlines, LISTENER_PAUSE_MS, listener_on_resume);
 	deadline_init(&l->pause);
-	l->watch.cb = listener_on_event;
+	poller_watch_init(&l->watch, listener_on_event);
 	l->fd = fd;
 	l->watched = false;
 	l->short_of_something = false;

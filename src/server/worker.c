@@ -66,7 +66,7 @@ static void worker_run(void *data)
 {
 	struct worker *w = data;
 
-	uv_run(&w->loop, UV_RUN_DEFAULT);
+	poller_run(&w->env.poller);
 	atomic_store(&w->done, true);
 	w->done_cb(w->data);
 }

@@ -93,6 +93,7 @@ void session_close(struct session *s, enum outcome outcome)
 	admission_leave(env->process);
 	if (s->service->admission != NULL)
 		admission_leave(s->service->admission);
+	poller_forget(&s->client_watch);
 	list_remove(&s->link);
 	list_append(&env->closed, &s->link);
 	env->count--;
@@ -107,17 +108,6 @@ void session_refuse(struct session *s, enum outcome outcome, const char *reason,
 
 /* --- relaying --- */
 
-/* Have both sockets report again what they still have. The client's is watched only when its first
- * read is done, and will report then. */
-static void session_repeat_events(struct session *s)
-{
-	struct poller *p = &s->service->env->poller;
-
-	if (s->watched)
-		poller_repeat(p, s->relay.side[RELAY_CLIENT].fd, &s->client_watch);
-	poller_repeat(p, s->relay.side[RELAY_UPSTREAM].fd, &s->upstream_watch);
-}
-
 static uint64_t session_bytes(const struct session *s)
 {
 	return s->relay.flow[RELAY_CLIENT].bytes + s->relay.flow[RELAY_UPSTREAM].bytes;
@@ -131,7 +121,7 @@ static void session_pump(struct session *s)
 	case RELAY_WAIT:
 		break;
 	case RELAY_MORE:
-		session_repeat_events(s);
+		poller_again(&s->service->env->poller, &s->client_watch);
 		break;
 	case RELAY_FINISHED:
 		session_close(s, OUTCOME_finished);
@@ -434,8 +424,8 @@ int session_start(struct session_service *service, int fd, const struct address 
 	if (s == NULL)
 		return -ENOMEM;
 	s->service = service;
-	s->client_watch.cb = session_on_client_event;
-	s->upstream_watch.cb = session_on_upstream_event;
+	poller_watch_init(&s->client_watch, session_on_client_event);
+	poller_watch_init(&s->upstream_watch, session_on_upstream_event);
 	s->accepted_ns = uv_hrtime();
 	s->id = env->next_id;
 	env->next_id += env->id_step;
@@ -453,7 +443,6 @@ int session_start(struct session_service *service, int fd, const struct address 
 	if (s->state == SESSION_CLOSED)
 		return 0;
 	rv = poller_add(&env->poller, fd, POLLER_SOCKET, &s->client_watch);
-	s->watched = rv == 0;
 	if (rv != 0)
 		session_refuse(s, OUTCOME_listener_limit, uv_strerror(rv), NULL);
 	return 0;

@@ -54,7 +54,6 @@ struct session {
 	uint8_t command;            /* enum proxy_command */
 	uint8_t version;            /* of the header; 0: none */
 	uint8_t attempt;            /* index of the upstream address that is tried */
-	bool watched;               /* the poller has the client\'s socket */
 	bool resolved_again;        /* after connecting failed; once is enough */
 	bool resolving;             /* waiting for that */
 	int connect_error;          /* why the last address failed; a negative errno */

@@ -54,25 +54,12 @@ int session_env_open(struct session_env *env, uv_loop_t *loop,
 	return 0;
 }
 
-static void session_env_on_handle_closed(struct session_env *env)
-{
-	assert(env->closing_handles > 0);
-	if (--env->closing_handles == 0)
-		env->closed_cb(env);
-}
-
-static void session_env_on_poller_closed(uv_handle_t *handle)
-{
-	uv_poll_t *poll = (uv_poll_t *)handle;
-
-	session_env_on_handle_closed(container_of(poll, struct session_env, poller.poll));
-}
-
 static void session_env_on_deadlines_closed(uv_handle_t *handle)
 {
 	uv_timer_t *timer = (uv_timer_t *)handle;
+	struct session_env *env = container_of(timer, struct session_env, deadlines.timer);
 
-	session_env_on_handle_closed(container_of(timer, struct session_env, deadlines.timer));
+	env->closed_cb(env);
 }
 
 void session_env_close(struct session_env *env, void (*cb)(struct session_env *env))
@@ -84,8 +71,7 @@ void session_env_close(struct session_env *env, void (*cb)(struct session_env *e
 	env->relay.scratch = NULL;
 	relay_pipes_fini(&env->relay.pipes);
 	env->closed_cb = cb;
-	env->closing_handles = 2;
-	poller_close(&env->poller, session_env_on_poller_closed);
+	poller_close(&env->poller);
 	deadlines_close(&env->deadlines, session_env_on_deadlines_closed);
 }
 

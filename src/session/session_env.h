@@ -61,7 +61,6 @@ struct session_env {
 	struct list closed;   /* ended ones that the current round may still name */
 	unsigned count;       /* of open sessions */
 	void (*empty_cb)(struct session_env *env); /* the last session ended, or NULL */
-	unsigned closing_handles;
 	void (*closed_cb)(struct session_env *env);
 	void *data;                /* the owner's */
 	struct relay_shared relay; /* its scratch is SESSION_SCRATCH_SIZE bytes; owned */

@@ -13,6 +13,7 @@
 
 typedef bool (*test_condition)(void *data);
 
+/* Set loop->data to the poller that runs it, if there is one. */
 void test_loop_open(uv_loop_t *loop);
 
 /* Fails and names the handles that were left open. */

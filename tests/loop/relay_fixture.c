@@ -33,8 +33,7 @@ void relay_fixture_pump(struct relay_fixture *f)
 		break;
 	case RELAY_MORE:
 		f->more++;
-		poller_repeat(&f->poller, f->fd[RELAY_CLIENT], &f->watch[RELAY_CLIENT]);
-		poller_repeat(&f->poller, f->fd[RELAY_UPSTREAM], &f->watch[RELAY_UPSTREAM]);
+		poller_again(&f->poller, &f->watch[RELAY_CLIENT]);
 		break;
 	case RELAY_FINISHED:
 	case RELAY_CLIENT_RESET:
@@ -82,8 +81,9 @@ int relay_fixture_setup(void **state)
 	f->variant = *state;
 	test_loop_open(&f->loop);
 	assert_int_equal(poller_open(&f->poller, &f->loop), 0);
-	f->watch[RELAY_CLIENT].cb = on_client_event;
-	f->watch[RELAY_UPSTREAM].cb = on_upstream_event;
+	f->loop.data = &f->poller;
+	poller_watch_init(&f->watch[RELAY_CLIENT], on_client_event);
+	poller_watch_init(&f->watch[RELAY_UPSTREAM], on_upstream_event);
 	f->shared.scratch = malloc(RELAY_CHUNK); /* exactly, so that ASan sees more */
 	relay_pipes_init(&f->shared.pipes, f->variant->pipes);
 	relay_init(&f->relay);
@@ -103,7 +103,7 @@ int relay_fixture_teardown(void **state)
 	test_peer_close(&f->upstream);
 	relay_fini(&f->relay, &f->shared);
 	relay_pipes_fini(&f->shared.pipes); /* all of them were given back */
-	poller_close(&f->poller, NULL);
+	poller_close(&f->poller);
 	test_loop_run_out(&f->loop);
 	test_loop_close(&f->loop);
 	free(f->shared.scratch);

@@ -46,6 +46,7 @@ static void open_env(struct session_fixture *f)
 
 	assert_non_null(options.log);
 	assert_int_equal(session_env_open(&f->env, &f->loop, &options), 0);
+	f->loop.data = &f->env.poller;
 }
 
 int session_fixture_setup(void **state)

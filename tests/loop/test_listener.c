@@ -361,6 +361,7 @@ static void start_second(struct fixture *f, struct second *second)
 
 	test_loop_open(&second->loop);
 	assert_int_equal(session_env_open(&second->env, &second->loop, &options), 0);
+	second->loop.data = &second->env.poller;
 	listener_init(&second->listener, fcntl(f->listener.fd, F_DUPFD_CLOEXEC, 0), &second->env,
 		      &s->config->listeners[0], NULL, addresses);
 	assert_int_equal(listener_start(&second->listener), 0);

@@ -28,6 +28,7 @@ struct watched {
 	unsigned calls;
 	uint32_t events;        /* all of them */
 	struct watched *closes; /* in its callback, or NULL */
+	unsigned again;         /* how often its callback asks to be called again */
 };
 
 struct fixture {
@@ -45,6 +46,10 @@ static void on_event(struct poller_watch *w, uint32_t events)
 	s->calls++;
 	s->events |= events;
 	s->fixture->calls++;
+	if (s->again > 0) {
+		s->again--;
+		poller_again(&s->fixture->poller, w);
+	}
 	if (s->closes == NULL || s->closes->fd < 0)
 		return;
 	close(s->closes->fd);
@@ -58,7 +63,8 @@ static void on_round(struct poller *p)
 
 static void open_watched(struct fixture *f, struct watched *s)
 {
-	*s = (struct watched){ .watch.cb = on_event, .fixture = f };
+	*s = (struct watched){ .fixture = f };
+	poller_watch_init(&s->watch, on_event);
 	test_peer_pair_unix(&s->peer, &f->loop, &s->fd);
 }
 
@@ -90,6 +96,7 @@ static int setup(void **state)
 
 	test_loop_open(&f->loop);
 	assert_int_equal(poller_open(&f->poller, &f->loop), 0);
+	f->loop.data = &f->poller;
 	f->poller.after_cb = on_round;
 	for (size_t i = 0; i < ARRAY_SIZE(f->watched); i++)
 		open_watched(f, &f->watched[i]);
@@ -103,7 +110,7 @@ static int teardown(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(f->watched); i++)
 		close_watched(&f->watched[i]);
-	poller_close(&f->poller, NULL);
+	poller_close(&f->poller);
 	test_loop_run_out(&f->loop);
 	test_loop_close(&f->loop);
 	free(f);
@@ -117,7 +124,7 @@ static void test_what_is_there_already_is_reported(void **state)
 
 	test_peer_send_text(&s->peer, "x");
 	watch(f, s);
-	test_loop_settle(&f->loop);
+	poller_turn(&f->poller, false);
 	assert_int_equal(s->events, EPOLLIN | EPOLLOUT);
 	assert_int_equal(s->calls, 1);
 	assert_int_equal(f->rounds, 1);
@@ -144,22 +151,73 @@ static void test_each_change_is_reported_once(void **state)
 	assert_true(take_events(s) & EPOLLRDHUP);
 }
 
-static void test_what_is_still_there_is_reported_again_on_request(void **state)
+/* Without an event, and not before the others have had theirs. */
+static void test_a_watch_is_called_again_on_request(void **state)
 {
 	struct fixture *f = *state;
 	struct watched *s = &f->watched[0];
 
 	watch(f, s);
-	test_peer_send_text(&s->peer, "x");
 	test_loop_settle(&f->loop);
 	take_events(s);
-	poller_repeat(&f->poller, s->fd, &s->watch);
+	poller_again(&f->poller, &s->watch);
+	poller_again(&f->poller, &s->watch);
+	assert_int_equal(s->calls, 0);
 	test_loop_settle(&f->loop);
-	assert_int_equal(take_events(s), EPOLLIN | EPOLLOUT);
-	poller_repeat(&f->poller, s->fd, &s->watch);
-	assert_int_equal(read(s->fd, &(char){ 0 }, 1), 1);
+	assert_int_equal(s->calls, 1);
+	assert_int_equal(take_events(s), 0);
 	test_loop_settle(&f->loop);
-	assert_int_equal(take_events(s), EPOLLOUT);
+	assert_int_equal(s->calls, 0);
+}
+
+static void test_who_asks_to_be_called_again_waits_for_the_next_round(void **state)
+{
+	struct fixture *f = *state;
+	struct watched *s = &f->watched[0];
+
+	s->again = 2;
+	poller_again(&f->poller, &s->watch);
+	poller_turn(&f->poller, true);
+	assert_int_equal(s->calls, 1);
+	poller_turn(&f->poller, true); /* does not wait: there is somebody to call */
+	assert_int_equal(s->calls, 2);
+	poller_turn(&f->poller, true);
+	assert_int_equal(s->calls, 3);
+	poller_turn(&f->poller, false);
+	assert_int_equal(s->calls, 3);
+}
+
+static void test_a_request_can_be_taken_back(void **state)
+{
+	struct fixture *f = *state;
+	struct watched *s = &f->watched[0];
+
+	poller_again(&f->poller, &s->watch);
+	poller_forget(&s->watch);
+	poller_forget(&s->watch);
+	test_loop_settle(&f->loop);
+	assert_int_equal(s->calls, 0);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	*(bool *)timer->data = true;
+	uv_close((uv_handle_t *)timer, NULL);
+}
+
+/* Timers, closing handles and the end: all that uv_run() would do. */
+static void test_it_runs_the_loop_until_nothing_keeps_that_alive(void **state)
+{
+	struct fixture *f = *state;
+	bool fired = false;
+	uv_timer_t timer = { .data = &fired };
+
+	uv_timer_init(&f->loop, &timer);
+	uv_timer_start(&timer, on_timer, 1, 0);
+	watch(f, &f->watched[0]);
+	poller_run(&f->poller);
+	assert_true(fired);
+	assert_true(f->watched[0].events & EPOLLOUT);
 }
 
 static void test_what_was_removed_is_not_reported(void **state)
@@ -202,7 +260,7 @@ static void test_a_callback_may_close_the_socket_of_another_watch(void **state)
 	b->closes = a;
 	watch(f, a);
 	watch(f, b);
-	test_loop_settle(&f->loop);
+	poller_turn(&f->poller, false);
 	assert_int_equal(f->rounds, 1);
 	assert_int_equal(a->calls, 1);
 	assert_int_equal(b->calls, 1);
@@ -266,7 +324,10 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		TEST(test_what_is_there_already_is_reported),
 		TEST(test_each_change_is_reported_once),
-		TEST(test_what_is_still_there_is_reported_again_on_request),
+		TEST(test_a_watch_is_called_again_on_request),
+		TEST(test_who_asks_to_be_called_again_waits_for_the_next_round),
+		TEST(test_a_request_can_be_taken_back),
+		TEST(test_it_runs_the_loop_until_nothing_keeps_that_alive),
 		TEST(test_what_was_removed_is_not_reported),
 		TEST(test_a_closed_socket_is_not_watched_any_more),
 		TEST(test_a_callback_may_close_the_socket_of_another_watch),
