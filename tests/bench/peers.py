@@ -31,7 +31,7 @@ class Peer:
         return shutil.which(self.binary) is not None
 
 
-def unproxy(log=False):
+def unproxy(log=False, transparent=False):
     def arrange(binary, folder, port, backend, workers):
         config = {
             "workers": workers,
@@ -41,6 +41,7 @@ def unproxy(log=False):
                 "upstream": f"127.0.0.1:{backend}",
                 "trusted_proxies": ["127.0.0.0/8"],
                 "allow_loopback_clients": True,
+                "transparent": transparent,
             }],
         }
         (folder / "unproxy.json").write_text(json.dumps(config))
@@ -109,6 +110,7 @@ def known(args):
     peers = [
         Peer("unproxy", args.unproxy, unproxy()),
         Peer("unproxy-log", args.unproxy, unproxy(log=True)),
+        Peer("unproxy-transparent", args.unproxy, unproxy(transparent=True), transparent=True),
         Peer("haproxy", "haproxy", haproxy()),
         Peer("haproxy-splice", "haproxy", haproxy(splice=True)),
         Peer("nginx", "nginx", nginx, has_master=True),

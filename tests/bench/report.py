@@ -8,7 +8,7 @@ from workloads import WORKLOADS
 
 DIRECT = "direct"
 OURS = "unproxy"
-VARIANTS = (OURS, "unproxy-log")
+VARIANTS = (OURS, "unproxy-log", "unproxy-transparent")
 HAPROXY_AND_NGINX = ("haproxy", "haproxy-splice", "nginx")
 BULK = [w.name for w in WORKLOADS if w.name.startswith("bulk")]
 

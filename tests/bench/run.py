@@ -26,7 +26,7 @@ def parse_arguments():
     parser.add_argument("--unproxy", help="the program; without it only the peers are measured")
     parser.add_argument("--go-mmproxy", help="path of its binary")
     parser.add_argument("--mmproxy-rs", help="path of its binary")
-    parser.add_argument("--peers", help="names, comma-separated; default: all there are, but unproxy-log")
+    parser.add_argument("--peers", help="names, comma-separated; default: all there are, but not ours with options")
     parser.add_argument("--only", help="workloads by the beginnings of their names, comma-separated: "
                         + ", ".join([w.name for w in workloads.WORKLOADS] + list(EXTRAS)))
     parser.add_argument("--workers", help="numbers of workers, comma-separated; default: 1 and one a CPU")
@@ -50,8 +50,8 @@ def choose_peers(args):
     """Those to measure; None among them is the backend alone."""
     found = {peer.name: peer for peer in peers.known(args)}
     names = args.peers.split(",") if args.peers else [*found, report.DIRECT]
-    if not args.peers and "unproxy-log" in names:
-        names.remove("unproxy-log")
+    if not args.peers:
+        names = [name for name in names if name == report.OURS or name not in report.VARIANTS]
     for name in names:
         if name != report.DIRECT and name not in found:
             sys.exit(f"run.py: --peers {name}: not known or not installed; there are {', '.join(found)}, direct")
