@@ -249,7 +249,7 @@ static const struct config_key root_keys[] = {
 	  MEMBER(struct config, user),
 	  .max = USER_NAME_MAX,
 	  .fallback_text = "nobody",
-	  .form = "the name or number of a user",
+	  .form = "the name or the number of a user, in quotes",
 	  .help = "whom to become when started as root; root: stay" },
 	{ .name = "transparent_routing",
 	  .kind = CONFIG_OBJECT,
