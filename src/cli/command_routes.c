@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "base/bug.h"
+#include "base/capability.h"
 #include "base/strbuf.h"
 #include "cli/command.h"
 #include "cli/config_source.h"
@@ -320,7 +321,8 @@ int command_routes(int argc, char **argv)
 	routes_fn action;
 	int option, rv;
 
-	opterr = 0; /* we say it ourselves */
+	capability_raise(CAPABILITY(CAP_NET_ADMIN)); /* the file may have it, as in setcap …+p */
+	opterr = 0;                                  /* we say it ourselves */
 	while ((option = getopt_long(argc, argv, ":c:h", options, NULL)) != -1) {
 		switch (option) {
 		case 'c':

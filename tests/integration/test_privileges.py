@@ -209,6 +209,14 @@ def test_file_capabilities(launch, public_binary, public_directory, connect, bac
     assert assert_works(daemon, connect, backend) == header.CLIENT
 
 
+def test_file_capabilities_for_routes(public_binary):
+    output_of([BINARY, "routes", "down"])
+    output_of(["setcap", "cap_net_admin+p", public_binary])
+    output_of(["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps",
+               "-all", public_binary, "routes", "up"])
+    assert "lookup 7700" in output_of(["ip", "rule"]).decode()
+
+
 def test_check_tries_as_the_user_that_will_run(public_directory, closing):
     """A unix socket that only root can open."""
     with directory() as path, contextlib.closing(Backend(f"unix:{path}/socket")) as backend:
