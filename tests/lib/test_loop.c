@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <dirent.h>
 #include <poll.h>
 
 #include <cmocka.h>
@@ -155,4 +156,31 @@ void test_loop_settle(uv_loop_t *loop)
 			return;
 	}
 	fail_msg("the loop does not come to rest");
+}
+
+/* The first loop opens what stays. */
+static void warm_up(void)
+{
+	static bool warm;
+	uv_loop_t loop;
+
+	if (warm)
+		return;
+	test_loop_open(&loop);
+	test_loop_close(&loop);
+	warm = true;
+}
+
+unsigned test_count_fds(void)
+{
+	DIR *d;
+	unsigned count = 0;
+
+	warm_up();
+	d = opendir("/proc/self/fd");
+	assert_non_null(d);
+	while (readdir(d) != NULL)
+		count++;
+	closedir(d);
+	return count;
 }

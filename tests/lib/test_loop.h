@@ -28,6 +28,9 @@ void test_loop_until_ready(uv_loop_t *loop, int fd, short events, const char *wh
 /* Run until nothing keeps the loop alive. */
 void test_loop_run_out(uv_loop_t *loop);
 
+/* How many descriptors are open in this process, not counting those that libuv opens once and for good. */
+unsigned test_count_fds(void);
+
 /* Run what is due now, and what that makes due at once. */
 void test_loop_settle(uv_loop_t *loop);
 

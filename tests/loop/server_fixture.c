@@ -6,7 +6,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -21,18 +20,6 @@
 #include "conf/config_load.h"
 #include "lib/test_loop.h"
 
-unsigned server_fixture_count_fds(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	unsigned count = 0;
-
-	assert_non_null(d);
-	while (readdir(d) != NULL)
-		count++;
-	closedir(d);
-	return count;
-}
-
 void server_fixture_open_log(struct server_fixture *f)
 {
 	assert_int_equal(mkfifo(f->log_path, 0600), 0);
@@ -46,7 +33,7 @@ int server_fixture_setup(void **state)
 {
 	struct server_fixture *f = calloc(1, sizeof *f);
 
-	f->fds_before = server_fixture_count_fds();
+	f->fds_before = test_count_fds();
 	strcpy(f->directory, "/tmp/test_server.XXXXXX");
 	assert_non_null(mkdtemp(f->directory));
 	snprintf(f->log_path, sizeof f->log_path, "%s/log", f->directory);
@@ -108,7 +95,7 @@ int server_fixture_teardown(void **state)
 	test_peer_close(&f->upstream);
 	test_peer_close(&f->app);
 	close(f->log_fd);
-	assert_int_equal(server_fixture_count_fds(), f->fds_before);
+	assert_int_equal(test_count_fds(), f->fds_before);
 	unlink(f->log_path);
 	assert_int_equal(rmdir(f->directory), 0); /* no socket file is left */
 	free(f);

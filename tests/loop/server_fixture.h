@@ -70,6 +70,4 @@ void server_fixture_connect(struct server_fixture *f, unsigned index, struct tes
 /* Connect f->client, and accept f->upstream. */
 void server_fixture_relay(struct server_fixture *f);
 
-unsigned server_fixture_count_fds(void);
-
 #endif

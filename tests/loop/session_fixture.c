@@ -53,6 +53,7 @@ int session_fixture_setup(void **state)
 {
 	struct session_fixture *f = calloc(1, sizeof *f);
 
+	f->fds_before = test_count_fds();
 	strcpy(f->directory, "/tmp/test_session.XXXXXX");
 	assert_non_null(mkdtemp(f->directory));
 	snprintf(f->unix_text, sizeof f->unix_text, "unix:%s/sock", f->directory);
@@ -103,6 +104,7 @@ int session_fixture_teardown(void **state)
 	log_destroy(f->log, TEST_PATIENCE_MS);
 	close(f->log_pipe[0]);
 	close(f->log_pipe[1]);
+	assert_int_equal(test_count_fds(), f->fds_before);
 	cJSON_Delete(f->line);
 	unlink(f->unix_text + strlen("unix:"));
 	rmdir(f->directory);

@@ -39,13 +39,14 @@ struct session_fixture {
 	struct test_peer app;       /* for sessions */
 	struct test_peer client;
 	struct test_peer upstream; /* accepted from app */
-	cJSON *line;               /* the last access line, parsed */
+	unsigned fds_before;
+	cJSON *line; /* the last access line, parsed */
 };
 
 /* cmocka's. The application listens on loopback. */
 int session_fixture_setup(void **state);
 
-/* Ends what is left, and fails if anything stays: sessions, counts, handles. */
+/* Ends what is left, and fails if anything stays: sessions, counts, handles, descriptors. */
 int session_fixture_teardown(void **state);
 
 /* Load the configuration of a listener whose upstream is @upstream (JSON; NULL: f->app), with more @keys of a

@@ -4,7 +4,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -22,6 +21,7 @@
 #include <cmocka.h>
 
 #include "conf/endpoint.h"
+#include "lib/test_loop.h"
 #include "lib/test_peer.h"
 #include "server/listen_socket.h"
 
@@ -40,18 +40,6 @@ struct fixture {
 	char error[LISTEN_SOCKET_ERROR_MAX];
 };
 
-static unsigned count_open_fds(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	unsigned count = 0;
-
-	assert_non_null(d);
-	while (readdir(d) != NULL)
-		count++;
-	closedir(d);
-	return count;
-}
-
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof *f);
@@ -60,7 +48,7 @@ static int setup(void **state)
 	assert_non_null(mkdtemp(f->directory));
 	snprintf(f->path, sizeof f->path, "%s/sock", f->directory);
 	snprintf(f->unix_text, sizeof f->unix_text, "unix:%s", f->path);
-	f->fds_before = count_open_fds();
+	f->fds_before = test_count_fds();
 	*state = f;
 	return 0;
 }
@@ -76,7 +64,7 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	close_all(f);
-	assert_int_equal(count_open_fds(), f->fds_before);
+	assert_int_equal(test_count_fds(), f->fds_before);
 	endpoint_fini(&f->endpoint);
 	unlink(f->path);
 	assert_int_equal(rmdir(f->directory), 0);
@@ -112,7 +100,7 @@ static void expect_error(struct fixture *f, const char *text, int error, const c
 	snprintf(start, sizeof start, "cannot listen on %s: %s; ", text, strerror(-error));
 	assert_memory_equal(f->error, start, strlen(start));
 	assert_non_null(strstr(f->error + strlen(start), remedy));
-	assert_int_equal(count_open_fds(), f->fds_before);
+	assert_int_equal(test_count_fds(), f->fds_before);
 }
 
 static int option(int fd, int level, int name)
@@ -179,7 +167,10 @@ static void test_accepted_sockets_inherit_their_options(void **state)
 	accepted = connect_to(f, name, &client);
 	assert_int_equal(option(accepted, IPPROTO_TCP, TCP_NODELAY), 1);
 	assert_int_equal(option(accepted, SOL_SOCKET, SO_KEEPALIVE), 1);
-	assert_int_equal(option(accepted, IPPROTO_TCP, TCP_KEEPIDLE), 60);
+	assert_int_equal(option(accepted, IPPROTO_TCP, TCP_KEEPIDLE),
+			 60); /* gone after two minutes */
+	assert_int_equal(option(accepted, IPPROTO_TCP, TCP_KEEPINTVL), 15);
+	assert_int_equal(option(accepted, IPPROTO_TCP, TCP_KEEPCNT), 4);
 	close(accepted);
 	test_peer_close(&client);
 }
@@ -286,7 +277,7 @@ static void test_without_descriptors_nothing_is_left_open(void **state)
 			assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
 			assert_int_equal(rv, -EMFILE);
 			assert_non_null(strstr(f->error, "ulimit -n"));
-			assert_int_equal(count_open_fds(), f->fds_before);
+			assert_int_equal(test_count_fds(), f->fds_before);
 			assert_int_equal(access(f->path, F_OK), -1);
 		}
 	}

@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #include "lib/test_fault.h"
+#include "lib/test_loop.h"
 #include "loop/epoll_fault.h"
 #include "loop/server_fixture.h"
 
@@ -33,13 +34,13 @@
 static void expect_failure(struct server_fixture *f, int rv, const char *listeners,
 			   const char *text)
 {
-	unsigned before = server_fixture_count_fds();
+	unsigned before = test_count_fds();
 
 	assert_int_equal(server_fixture_create(f, WORKERS, listeners), rv);
 	if (strstr(f->error.text, text) == NULL)
 		fail_msg("%s", f->error.text);
 	assert_null(f->server);
-	assert_int_equal(server_fixture_count_fds(), before);
+	assert_int_equal(test_count_fds(), before);
 }
 
 /* A unix socket that is opened in time, and a second listener to fail. */
@@ -164,7 +165,7 @@ static void test_every_allocation_of_a_start_may_fail(void **state)
 
 	server_fixture_load(f, WORKERS,
 			    two_listeners(f, "\"listen\": \"127.0.0.1:0\", \"upstream\": \"APP\""));
-	before = server_fixture_count_fds();
+	before = test_count_fds();
 	for (count = 0; failed && count < MANY; count++) {
 		int rv;
 
@@ -177,7 +178,7 @@ static void test_every_allocation_of_a_start_may_fail(void **state)
 		}
 		assert_int_equal(rv, -ENOMEM);
 		assert_memory_equal(f->error.text, "cannot start", 12);
-		assert_int_equal(server_fixture_count_fds(), before);
+		assert_int_equal(test_count_fds(), before);
 	}
 	assert_false(failed);
 	assert_in_range(count, 10, MANY - 1);
@@ -217,7 +218,7 @@ static void test_without_descriptors_nothing_is_left_open(void **state)
 
 	server_fixture_load(f, WORKERS,
 			    two_listeners(f, "\"listen\": \"127.0.0.1:0\", \"upstream\": \"APP\""));
-	before = server_fixture_count_fds();
+	before = test_count_fds();
 	for (unsigned more = ENOUGH_DESCRIPTORS; more > 0; more--) {
 		int rv;
 
@@ -235,7 +236,7 @@ static void test_without_descriptors_nothing_is_left_open(void **state)
 		assert_int_equal(rv, -EMFILE);
 		if (strstr(f->error.text, "oo many open files") == NULL)
 			fail_msg("%s", f->error.text);
-		assert_int_equal(server_fixture_count_fds(), before);
+		assert_int_equal(test_count_fds(), before);
 	}
 	assert_true(failures > 6); /* sockets alone */
 }
@@ -253,10 +254,6 @@ int main(void)
 		TEST(test_every_allocation_of_a_start_may_fail),
 		TEST(test_without_descriptors_nothing_is_left_open),
 	};
-	uv_loop_t loop;
 
-	/* libuv opens some descriptors for good: now, so that no test is blamed. */
-	if (uv_loop_init(&loop) != 0 || uv_loop_close(&loop) != 0)
-		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
