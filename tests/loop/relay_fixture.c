@@ -79,6 +79,7 @@ int relay_fixture_setup(void **state)
 	struct relay_fixture *f = calloc(1, sizeof *f);
 
 	f->variant = *state;
+	f->fds_before = test_count_fds();
 	test_loop_open(&f->loop);
 	assert_int_equal(poller_open(&f->poller, &f->loop), 0);
 	f->loop.data = &f->poller;
@@ -106,6 +107,7 @@ int relay_fixture_teardown(void **state)
 	poller_close(&f->poller);
 	test_loop_run_out(&f->loop);
 	test_loop_close(&f->loop);
+	assert_int_equal(test_count_fds(), f->fds_before);
 	free(f->shared.scratch);
 	free(f);
 	return 0;

@@ -36,6 +36,7 @@ struct relay_fixture {
 	bool only_note; /* the owner does not relay yet */
 	enum relay_status status;
 	unsigned more; /* pumps that ended with RELAY_MORE */
+	unsigned fds_before;
 };
 
 /* cmocka's; *@state is the struct relay_variant, then the fixture. */

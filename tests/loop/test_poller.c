@@ -37,6 +37,7 @@ struct fixture {
 	struct watched watched[2];
 	unsigned calls;
 	unsigned rounds;
+	unsigned fds_before;
 };
 
 static void on_event(struct poller_watch *w, uint32_t events)
@@ -94,6 +95,7 @@ static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof *f);
 
+	f->fds_before = test_count_fds();
 	test_loop_open(&f->loop);
 	assert_int_equal(poller_open(&f->poller, &f->loop), 0);
 	f->loop.data = &f->poller;
@@ -113,6 +115,7 @@ static int teardown(void **state)
 	poller_close(&f->poller);
 	test_loop_run_out(&f->loop);
 	test_loop_close(&f->loop);
+	assert_int_equal(test_count_fds(), f->fds_before);
 	free(f);
 	return 0;
 }

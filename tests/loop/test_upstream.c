@@ -37,12 +37,14 @@ struct fixture {
 	struct upstream upstream;
 	unsigned answers;
 	int status; /* of the last answer */
+	unsigned fds_before;
 };
 
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof *f);
 
+	f->fds_before = test_count_fds();
 	strcpy(f->directory, "/tmp/test_upstream.XXXXXX");
 	assert_non_null(mkdtemp(f->directory));
 	snprintf(f->path, sizeof f->path, "%s/app.sock", f->directory);
@@ -58,6 +60,7 @@ static int teardown(void **state)
 
 	test_loop_run_out(&f->loop);
 	test_loop_close(&f->loop);
+	assert_int_equal(test_count_fds(), f->fds_before);
 	endpoint_fini(&f->endpoint);
 	unlink(f->path);
 	rmdir(f->directory);
