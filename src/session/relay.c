@@ -21,9 +21,9 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-/* Reads, and bytes, of one flow before others have their turn: a sender faster than us must not starve them. */
-#define RELAY_TURN       16
-#define RELAY_TURN_BYTES (RELAY_TURN * RELAY_CHUNK)
+/* Reads of one flow before others have their turn: a sender faster than us must not starve them. A splice is a
+ * turn of its own: with many bulk directions, what comes in meanwhile makes the next one larger. */
+#define RELAY_TURN 16
 
 /* Reads in a row of at least RELAY_BULK bytes make a direction bulk; as many of less than RELAY_SMALL
  * end that. Between the two it stays what it is. */
@@ -31,8 +31,8 @@
 #define RELAY_BULK   ((size_t)32 * 1024)
 #define RELAY_SMALL  ((size_t)8 * 1024)
 
-/* Turns to drain what an end had sent before it broke: 8 MiB, more than a receive buffer holds. */
-#define RELAY_LAST_TURNS 8
+/* Turns to drain what an end had sent before it broke: at least 8 MiB, more than a receive buffer holds. */
+#define RELAY_LAST_TURNS 32
 
 enum flow_status {
 	FLOW_WAIT,
@@ -264,9 +264,8 @@ static enum flow_status flow_pump(struct relay *r, enum relay_end end, struct re
 	struct relay_flow *f = &r->flow[end];
 	struct relay_side *from = &r->side[end];
 	struct relay_side *to = &r->side[!end];
-	uint64_t last = f->bytes + RELAY_TURN_BYTES;
 
-	for (unsigned turn = 0; turn < RELAY_TURN && f->bytes < last; turn++) {
+	for (unsigned turn = 0; turn < RELAY_TURN; turn++) {
 		enum flow_status status;
 
 		if (flow_flush(f, to) < 0)
@@ -278,7 +277,7 @@ static enum flow_status flow_pump(struct relay *r, enum relay_end end, struct re
 		if (!from->readable)
 			return FLOW_WAIT;
 		status = flow_move(f, from, to, shared);
-		if (status != FLOW_MORE)
+		if (status != FLOW_MORE || (f->splicing && f->piped == 0 && from->readable))
 			return status;
 	}
 	return FLOW_MORE;
