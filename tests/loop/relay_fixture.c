@@ -32,7 +32,6 @@ void relay_fixture_pump(struct relay_fixture *f)
 	case RELAY_WAIT:
 		break;
 	case RELAY_MORE:
-		f->more++;
 		poller_again(&f->poller, &f->watch[RELAY_CLIENT]);
 		break;
 	case RELAY_FINISHED:

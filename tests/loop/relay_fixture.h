@@ -35,7 +35,6 @@ struct relay_fixture {
 	int fd[2];      /* the relay's sockets; -1: closed */
 	bool only_note; /* the owner does not relay yet */
 	enum relay_status status;
-	unsigned more; /* pumps that ended with RELAY_MORE */
 	unsigned fds_before;
 };
 
