@@ -321,6 +321,7 @@ static void test_a_stop_accepts_what_has_connected(void **state)
 	listener_stop(&f->listener);
 	assert_int_equal(f->s->env.count, 5);
 	assert_int_equal(f->listener.fd, -1);
+	assert_false(is_watched(&f->listener));
 	test_peer_send_text(&f->crowd[4], HEADER "hello");
 	test_peer_accept(&f->s->app, &f->s->upstream);
 	test_peer_expect_text(&f->s->upstream, "hello");

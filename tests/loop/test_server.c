@@ -62,14 +62,19 @@ static unsigned count(const char *text, const char *what)
 
 static void serve_with(struct server_fixture *f, unsigned workers)
 {
+	char listening[64];
+
 	server_fixture_start(f, workers, "");
+	snprintf(listening, sizeof listening,
+		 "test: listening on 127.0.0.1:%u, upstream 127.0.0.1:%u\"",
+		 server_port(f->server, 0), test_peer_port(&f->app));
 	serve_a_crowd(f);
 	server_stop(f->server);
 	server_fixture_join(f);
 	assert_true(f->ended_in_order);
 	server_fixture_end(f);
 	assert_int_equal(count(f->log_text, "\"outcome\":\"finished\""), CROWD);
-	assert_non_null(strstr(f->log_text, "listening on 127.0.0.1:"));
+	assert_non_null(strstr(f->log_text, listening));
 	assert_non_null(strstr(f->log_text, "all connections have ended"));
 }
 
