@@ -65,7 +65,10 @@ def test_no_connection_becomes_a_standard_descriptor(backend):
     """Started without them, `send` would read its input from its own socket."""
     with subprocess.Popen([BINARY, "send", "--v1", "--unknown", backend.address],
                           preexec_fn=lambda: os.closerange(0, 3)) as process:
-        application = backend.accept()
-        assert application.receive_rest() == b"PROXY UNKNOWN\r\n"
-        application.close()
-        process.wait(DEADLINE)
+        try:
+            application = backend.accept()
+            assert application.receive_rest() == b"PROXY UNKNOWN\r\n"
+            application.close()
+            process.wait(DEADLINE)
+        finally:
+            process.kill()  # or a failed test would wait for it
