@@ -31,6 +31,18 @@ enum config_versions {
 	CONFIG_VERSION_2 = 1U << 2,
 };
 
+enum config_send_proxy {
+	CONFIG_SEND_OFF,
+	CONFIG_SEND_V1,
+	CONFIG_SEND_V2,
+};
+
+/* A token bucket: @burst at once, then @per_second. */
+struct config_rate {
+	unsigned per_second; /* 0: no limit */
+	unsigned burst;      /* at least 1 */
+};
+
 struct listener_config {
 	char *name;
 	struct endpoint listen;
@@ -45,7 +57,17 @@ struct listener_config {
 	unsigned connect_timeout_ms;
 	unsigned idle_timeout_ms; /* 0: never */
 	unsigned max_header_bytes;
-	unsigned max_connections; /* 0: what the file-descriptor limit allows */
+	unsigned max_connections;            /* 0: what the file-descriptor limit allows */
+	unsigned max_connections_per_client; /* 0: no limit */
+	struct config_rate connection_rate_per_client; /* new connections */
+	unsigned max_tracked_clients;                  /* how many the two limits above remember */
+	struct cidr_set *clients_allow;                /* sealed; NULL: everybody */
+	struct cidr_set *clients_deny;                 /* sealed; NULL: nobody */
+	char **vpc_endpoints;                          /* AWS PrivateLink: only these */
+	size_t vpc_endpoint_count;                     /* 0: any, or none */
+	enum config_send_proxy send_proxy;
+	unsigned upstream_check_interval_ms; /* 0: never */
+	bool upstream_check_close_listener;  /* refuse connections while the upstream does */
 	bool transparent; /* connect from the client's address; no upstream is a unix socket */
 	bool allow_loopback_clients;
 };
@@ -68,6 +90,11 @@ struct config {
 	bool log_access;
 	char *log_output; /* "stderr", "stdout" or a path */
 	unsigned shutdown_timeout_ms;
+	struct endpoint
+	    admin_listen; /* text is NULL: off; otherwise an IP address or unix socket */
+	bool watch;       /* reload when one of `files` changes */
+	char **files;     /* what was read: the configuration, if it is a file, and lists */
+	size_t file_count;
 };
 
 /* An empty one with one reference, to be filled by config_load.c. NULL when out of memory. */
