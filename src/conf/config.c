@@ -2,6 +2,7 @@
 #include "conf/config.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cidr_set.h"
 
@@ -27,6 +28,14 @@ bool config_is_transparent(const struct config *c)
 		if (c->listeners[i].transparent)
 			return true;
 	return false;
+}
+
+bool listener_config_same_socket(const struct listener_config *a, const struct listener_config *b)
+{
+	bool is_new_port = a->listen.kind == ENDPOINT_IP && a->listen.ip.port == 0;
+
+	return strcmp(a->listen.text, b->listen.text) == 0 &&
+	       (!is_new_port || strcmp(a->name, b->name) == 0);
 }
 
 static void listener_fini(struct listener_config *l)

@@ -103,6 +103,10 @@ struct config *config_create(void) MUST_CHECK;
 /* Is any listener? */
 bool config_is_transparent(const struct config *c);
 
+/* May a listener keep its listening sockets when @a becomes @b? The same kind of socket at the same place; each
+ * port 0 is a port of its own, so there the names must be equal, too. */
+bool listener_config_same_socket(const struct listener_config *a, const struct listener_config *b);
+
 struct config *config_ref(struct config *c);
 
 /* The last reference frees. NULL does nothing. Any thread. */
