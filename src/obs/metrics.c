@@ -51,5 +51,5 @@ void listener_metrics_add(struct listener_metrics *to, const struct listener_met
 	counter_merge(&to->accept_errors, &from->accept_errors);
 	counter_merge(&to->clients_untracked, &from->clients_untracked);
 	if (answer > counter_read(&to->upstream_answer_ns))
-		atomic_store_explicit(&to->upstream_answer_ns.value, answer, memory_order_relaxed);
+		counter_set(&to->upstream_answer_ns, answer);
 }

@@ -30,6 +30,11 @@ static inline void counter_subtract(struct counter *c, uint64_t n)
 	atomic_store_explicit(&c->value, before - n, memory_order_relaxed);
 }
 
+static inline void counter_set(struct counter *c, uint64_t n)
+{
+	atomic_store_explicit(&c->value, n, memory_order_relaxed);
+}
+
 static inline uint64_t counter_read(const struct counter *c)
 {
 	return atomic_load_explicit(&c->value, memory_order_relaxed);

@@ -9,6 +9,7 @@
 #include "server/listener.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -30,14 +31,15 @@
 
 static void listener_pause(struct listener *l, int error)
 {
-	struct session_env *env = l->service.env;
+	struct session_env *env = l->env;
 
+	counter_add(&l->service->metrics->accept_errors, 1);
 	if (!l->short_of_something)
 		log_message(
 		    env->log, LOG_ERROR, "accept",
 		    "%s: cannot accept: %s; trying again every %d ms (raise the limit on open "
 		    "files, or lower max_connections)",
-		    l->service.config->name, uv_strerror(error), LISTENER_PAUSE_MS);
+		    l->service->config->name, uv_strerror(error), LISTENER_PAUSE_MS);
 	l->short_of_something = true;
 	if (l->watched)
 		poller_remove(&env->poller, l->fd);
@@ -56,8 +58,8 @@ static void listener_on_resume(struct deadline *d)
 static void listener_on_shortage_over(struct listener *l)
 {
 	l->short_of_something = false;
-	log_message(l->service.env->log, LOG_WARN, "accept", "%s: accepting again",
-		    l->service.config->name);
+	log_message(l->env->log, LOG_WARN, "accept", "%s: accepting again",
+		    l->service->config->name);
 }
 
 /* Take one connection. Returns false if none was there, or it cannot be taken now. */
@@ -85,7 +87,7 @@ static bool listener_accept(struct listener *l)
 	if (l->short_of_something)
 		listener_on_shortage_over(l);
 	address_from_sockaddr(&peer, (const struct sockaddr *)&ss);
-	if (session_start(&l->service, fd, &peer) != 0) {
+	if (session_start(l->service, fd, &peer) != 0) {
 		close(fd);
 		listener_pause(l, -ENOMEM);
 		return false;
@@ -105,25 +107,40 @@ static void listener_on_event(struct poller_watch *w, uint32_t events)
 			return;
 }
 
-void listener_init(struct listener *l, int fd, struct session_env *env,
-		   const struct listener_config *config, struct admission *admission,
-		   const struct upstream_addresses addresses[2])
+struct listener *listener_create(int fd, struct session_service *service)
 {
-	session_service_init(&l->service, env, config, admission, addresses);
-	deadline_queue_init(&l->resume, &env->deadlines, LISTENER_PAUSE_MS, listener_on_resume);
-	deadline_init(&l->pause);
+	struct listener *l = calloc(1, sizeof *l);
+
+	if (l == NULL)
+		return NULL;
+	list_init(&l->link);
+	l->service = service;
 	poller_watch_init(&l->watch, listener_on_event);
+	deadline_init(&l->pause);
 	l->fd = fd;
-	l->watched = false;
-	l->short_of_something = false;
+	return l;
+}
+
+void listener_attach(struct listener *l, struct session_env *env)
+{
+	l->env = env;
+	service_attach(l->service, env);
+	deadline_queue_init(&l->resume, &env->deadlines, LISTENER_PAUSE_MS, listener_on_resume);
 }
 
 int listener_start(struct listener *l)
 {
-	int rv = poller_add(&l->service.env->poller, l->fd, LISTENER_EVENTS, &l->watch);
+	int rv = poller_add(&l->env->poller, l->fd, LISTENER_EVENTS, &l->watch);
 
 	l->watched = rv == 0;
 	return rv;
+}
+
+void listener_set_service(struct listener *l, struct session_service *service)
+{
+	service_attach(service, l->env);
+	service_unref(l->service);
+	l->service = service;
 }
 
 void listener_stop(struct listener *l)
@@ -134,14 +151,23 @@ void listener_stop(struct listener *l)
 		continue;
 	deadline_disarm(&l->pause);
 	if (l->watched) /* closing is not enough: other workers share a unix socket */
-		poller_remove(&l->service.env->poller, l->fd);
+		poller_remove(&l->env->poller, l->fd);
 	l->watched = false;
 	close(l->fd);
 	l->fd = -1;
+	service_unref(l->service);
+	l->service = NULL;
 }
 
-void listener_fini(struct listener *l)
+void listener_destroy(struct listener *l)
 {
-	deadline_queue_fini(&l->resume);
-	session_service_fini(&l->service);
+	if (l == NULL)
+		return;
+	if (l->env != NULL)
+		deadline_queue_fini(&l->resume);
+	if (l->fd >= 0)
+		close(l->fd);
+	list_remove(&l->link);
+	service_unref(l->service);
+	free(l);
 }

@@ -6,12 +6,16 @@
 #include <stdbool.h>
 
 #include "base/bug.h"
+#include "base/list.h"
 #include "session/deadline.h"
 #include "session/poller.h"
+#include "session/service.h"
 #include "session/session_env.h"
 
 struct listener {
-	struct session_service service;
+	struct list link;                /* the owner's */
+	struct session_env *env;         /* NULL until attached */
+	struct session_service *service; /* of new connections; a reference; NULL once stopped */
 	struct poller_watch watch;
 	struct deadline_queue resume; /* of one: when to accept again after a shortage */
 	struct deadline pause;
@@ -20,18 +24,23 @@ struct listener {
 	bool short_of_something; /* the last accept failed for want of descriptors or memory */
 };
 
-/* The listener takes the listening socket @fd; the others as session_service_init() has them. */
-void listener_init(struct listener *l, int fd, struct session_env *env,
-		   const struct listener_config *config, struct admission *admission,
-		   const struct upstream_addresses addresses[2]);
+/* Takes the listening socket @fd and the reference @service, which is attached to no worker yet. Any thread. NULL
+ * when out of memory; then both are still yours. */
+struct listener *listener_create(int fd, struct session_service *service) MUST_CHECK;
+
+/* Give it, and its service, to a worker. From now on it is that thread's. */
+void listener_attach(struct listener *l, struct session_env *env);
 
 /* Accept connections. Returns 0 or a negative errno. */
 int listener_start(struct listener *l) MUST_CHECK;
 
-/* Accept what has connected so far and then no more; its sessions go on. Idempotent. */
+/* New connections are for @service, whose reference it takes; those that are open keep theirs. */
+void listener_set_service(struct listener *l, struct session_service *service);
+
+/* Accept what has connected so far and then no more; its sessions go on, and its service goes with them. Idempotent. */
 void listener_stop(struct listener *l);
 
-/* Stopped, its sessions over. */
-void listener_fini(struct listener *l);
+/* Stopped, or never attached, and no event of the current round can name it. NULL does nothing. */
+void listener_destroy(struct listener *l);
 
 #endif

@@ -42,9 +42,9 @@
 /* A listener, as all workers share it. */
 struct server_listener {
 	const struct listener_config *config; /* in server.config */
-	struct admission admission;           /* counts if max_connections is not 0 */
+	struct service_shared *shared;        /* a reference */
 	struct upstream_addresses addresses[2];
-	int *fds;      /* one for each worker, which takes it */
+	int *fds;      /* one for each worker, which takes it; then -1 */
 	uint16_t port; /* it is bound to */
 	bool opened;   /* the fds are */
 	bool unlinked; /* its socket file is not ours any more */
@@ -63,8 +63,8 @@ struct server {
 	struct config *config; /* a reference */
 	struct log *log;       /* borrowed */
 	struct log_buffer *log_buffer;
-	struct admission process;       /* counts all connections */
-	struct transparent transparent; /* if a listener is */
+	struct admission process;        /* counts all connections */
+	struct transparent *transparent; /* a reference; NULL unless a listener is */
 	unsigned pipes_per_worker;
 	struct server_listener *listeners;
 	size_t listener_count;
@@ -242,8 +242,10 @@ static void server_set_limits(struct server *s)
 	limit = fds > 2 * reserved ? (fds - reserved) / 2 : fds / 4;
 	s->process.limit = limit > 0 ? limit : 1;
 	for (size_t i = 0; i < s->listener_count; i++) {
-		s->listeners[i].admission.limit = s->listeners[i].config->max_connections;
-		wanted += s->listeners[i].admission.limit;
+		const struct server_listener *l = &s->listeners[i];
+
+		atomic_store(&l->shared->admission.limit, l->config->max_connections);
+		wanted += l->config->max_connections;
 	}
 	if (wanted > s->process.limit)
 		log_message(s->log_buffer, LOG_WARN, "start",
@@ -266,7 +268,8 @@ static int server_allocate(struct server *s)
 
 		l->config = &s->config->listeners[s->listener_count];
 		l->fds = calloc(s->workers_wanted, sizeof(*l->fds));
-		if (l->fds == NULL)
+		l->shared = service_shared_create(s->workers_wanted);
+		if (l->fds == NULL || l->shared == NULL)
 			return -ENOMEM;
 	}
 	return 0;
@@ -372,20 +375,44 @@ static int server_init_transparent(struct server *s, struct server_error *reterr
 	for (size_t i = 0; rv == 0 && i < s->listener_count; i++)
 		if (s->listeners[i].config->transparent)
 			rv = server_probe_transparent(s, &s->listeners[i], reterr);
-	return rv == 0 ? transparent_init(&s->transparent, s->config) : rv;
+	return rv == 0 ? transparent_create(s->config, &s->transparent) : rv;
 }
 
-/* Create the next worker, which takes its sockets from the listeners. @parts is one a listener. */
-static int server_create_worker(struct server *s, struct worker_listener *parts)
+/* Give the worker @w its socket of @l. */
+static int server_give_listener(struct server *s, size_t index, struct worker *w)
+{
+	struct server_listener *l = &s->listeners[index];
+	const struct service_options options = {
+		.config = s->config,
+		.listener = index,
+		.shared = l->shared,
+		.transparent = s->transparent,
+		.addresses = l->addresses,
+		.worker = s->worker_count,
+	};
+	struct session_service *service;
+	struct listener *listener;
+	int rv = service_create(&options, &service);
+
+	if (rv != 0)
+		return rv;
+	listener = listener_create(l->fds[s->worker_count], service);
+	if (listener == NULL) {
+		service_unref(service);
+		return -ENOMEM;
+	}
+	l->fds[s->worker_count] = -1;
+	worker_add_listener(w, listener);
+	return 0;
+}
+
+/* Create the next worker. */
+static int server_create_worker(struct server *s)
 {
 	struct worker_options options = {
-		.listeners = parts,
-		.listener_count = s->listener_count,
 		.env = {
 			.log = log_buffer_create(s->log),
-			.log_access = s->config->log_access,
 			.process = &s->process,
-			.transparent = &s->transparent,
 			.pipes = s->pipes_per_worker,
 			.worker = s->worker_count,
 			.workers = s->workers_wanted,
@@ -393,35 +420,25 @@ static int server_create_worker(struct server *s, struct worker_listener *parts)
 		.done_cb = server_on_worker_done,
 		.data = s,
 	};
-	int rv;
+	struct worker *w;
+	int rv = options.env.log == NULL ? -ENOMEM : worker_create(&options, &w);
 
-	if (options.env.log == NULL)
-		return -ENOMEM;
-	for (size_t i = 0; i < s->listener_count; i++) {
-		struct server_listener *l = &s->listeners[i];
-
-		parts[i] = (struct worker_listener){
-			.config = l->config,
-			.admission = l->admission.limit > 0 ? &l->admission : NULL,
-			.addresses = l->addresses,
-			.fd = l->fds[s->worker_count],
-		};
+	for (size_t i = 0; rv == 0 && i < s->listener_count; i++) {
+		rv = server_give_listener(s, i, w);
+		if (rv != 0)
+			worker_destroy(w);
 	}
-	rv = worker_create(&options, &s->workers[s->worker_count]);
-	if (rv != 0)
-		return rv;
-	s->worker_count++;
-	return 0;
+	if (rv == 0)
+		s->workers[s->worker_count++] = w;
+	return rv;
 }
 
 static int server_create_workers(struct server *s)
 {
-	struct worker_listener *parts = calloc(s->listener_count, sizeof *parts);
-	int rv = parts == NULL ? -ENOMEM : 0;
+	int rv = 0;
 
 	while (rv == 0 && s->worker_count < s->workers_wanted)
-		rv = server_create_worker(s, parts);
-	free(parts);
+		rv = server_create_worker(s);
 	return rv;
 }
 
@@ -483,11 +500,13 @@ static void server_free(struct server *s)
 	for (size_t i = 0; i < s->listener_count; i++) {
 		struct server_listener *l = &s->listeners[i];
 
-		for (unsigned w = s->worker_count; l->opened && w < s->workers_wanted; w++)
-			close(l->fds[w]); /* no worker took it */
+		for (unsigned w = 0; l->opened && w < s->workers_wanted; w++)
+			if (l->fds[w] >= 0) /* no worker took it */
+				close(l->fds[w]);
+		service_shared_unref(l->shared);
 		free(l->fds);
 	}
-	transparent_fini(&s->transparent);
+	transparent_unref(s->transparent);
 	free(s->listeners);
 	free(s->workers);
 	config_unref(s->config);

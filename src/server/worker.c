@@ -16,19 +16,27 @@ static void worker_on_env_closed(struct session_env *env)
 	(void)env; /* the loop runs out by itself */
 }
 
+static void worker_stop_listeners(struct worker *w)
+{
+	LIST_FOR_EACH (at, &w->listeners)
+		listener_stop(container_of(at, struct listener, link));
+}
+
+/* Events of the last round may have named them until now. */
+static void worker_destroy_listeners(struct worker *w)
+{
+	LIST_FOR_EACH_SAFE (at, &w->listeners)
+		listener_destroy(container_of(at, struct listener, link));
+}
+
 /* End what is left and let the loop run out. */
 static void worker_finish(struct worker *w)
 {
 	if (w->finishing)
 		return;
 	w->finishing = true;
-	for (size_t i = 0; i < w->listener_count; i++)
-		listener_stop(&w->listeners[i]);
+	worker_stop_listeners(w);
 	session_env_end_sessions(&w->env, OUTCOME_shutdown);
-	for (size_t i = 0; i < w->listener_count; i++) {
-		session_service_stop(&w->listeners[i].service);
-		listener_fini(&w->listeners[i]);
-	}
 	session_env_close(&w->env, worker_on_env_closed);
 	uv_close((uv_handle_t *)&w->wake, NULL);
 }
@@ -40,8 +48,7 @@ static void worker_on_empty(struct session_env *env)
 
 static void worker_drain(struct worker *w)
 {
-	for (size_t i = 0; i < w->listener_count; i++)
-		listener_stop(&w->listeners[i]);
+	worker_stop_listeners(w);
 	w->env.empty_cb = worker_on_empty;
 	session_env_reap(&w->env); /* there may be no session even now */
 }
@@ -96,48 +103,37 @@ err_after_loop:
 	return rv;
 }
 
-static void worker_add_listeners(struct worker *w, const struct worker_options *options)
-{
-	for (size_t i = 0; i < options->listener_count; i++) {
-		const struct worker_listener *l = &options->listeners[i];
-
-		listener_init(&w->listeners[i], l->fd, &w->env, l->config, l->admission,
-			      l->addresses);
-	}
-	w->listener_count = options->listener_count;
-}
-
 int worker_create(const struct worker_options *options, struct worker **ret)
 {
 	struct worker *w = calloc(1, sizeof *w);
-	int rv = -ENOMEM;
+	int rv;
 
 	if (w == NULL)
 		return -ENOMEM;
-	w->listeners = calloc(options->listener_count, sizeof *w->listeners);
-	if (w->listeners == NULL)
-		goto err_after_alloc;
 	rv = worker_open(w, options);
-	if (rv != 0)
-		goto err_after_alloc;
+	if (rv != 0) {
+		free(w);
+		return rv;
+	}
+	list_init(&w->listeners);
 	w->done_cb = options->done_cb;
 	w->data = options->data;
-	worker_add_listeners(w, options);
 	*ret = w;
 	return 0;
+}
 
-err_after_alloc:
-	free(w->listeners);
-	free(w);
-	return rv;
+void worker_add_listener(struct worker *w, struct listener *l)
+{
+	listener_attach(l, &w->env);
+	list_append(&w->listeners, &l->link);
 }
 
 int worker_start(struct worker *w)
 {
 	int rv;
 
-	for (size_t i = 0; i < w->listener_count; i++) {
-		rv = listener_start(&w->listeners[i]);
+	LIST_FOR_EACH (at, &w->listeners) {
+		rv = listener_start(container_of(at, struct listener, link));
 		if (rv != 0)
 			return rv;
 	}
@@ -164,9 +160,9 @@ void worker_destroy(struct worker *w)
 		worker_finish(w);
 		uv_run(&w->loop, UV_RUN_DEFAULT);
 	}
+	worker_destroy_listeners(w);
 	rv = uv_loop_close(&w->loop);
 	assert(rv == 0); /* UV_EBUSY: something of ours was not closed */
 	(void)rv;
-	free(w->listeners);
 	free(w);
 }

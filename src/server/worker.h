@@ -26,8 +26,7 @@ struct worker {
 	uv_async_t wake;
 	atomic_int phase; /* enum worker_phase; written by worker_post() */
 	struct session_env env;
-	struct listener *listeners;
-	size_t listener_count;
+	struct list listeners; /* struct listener */
 	bool started;
 	bool finishing;
 	atomic_bool done;            /* its loop has ended */
@@ -35,26 +34,18 @@ struct worker {
 	void *data;
 };
 
-/* A listener that a worker is to serve. All of it is borrowed until worker_destroy(), but for the fd. */
-struct worker_listener {
-	const struct listener_config *config;
-	struct admission *admission;                /* or NULL */
-	const struct upstream_addresses *addresses; /* two, see session_service_init() */
-	int fd;                                     /* a listening socket; the worker takes it */
-};
-
 /* Borrowed for the call. */
 struct worker_options {
-	const struct worker_listener *listeners;
-	size_t listener_count;
 	struct session_env_options env;
 	void (*done_cb)(void *data);
 	void *data;
 };
 
-/* Set up everything but the thread. Returns 0, or a negative errno with nothing left behind and the
- * fds still the caller's. */
+/* Set up everything but the thread. Returns 0, or a negative errno with nothing left behind. */
 int worker_create(const struct worker_options *options, struct worker **ret) MUST_CHECK;
+
+/* It takes @l. Before worker_start(), or on its thread. */
+void worker_add_listener(struct worker *w, struct listener *l);
 
 /* Start the thread, which accepts from now on. Returns 0 or a libuv error. */
 int worker_start(struct worker *w) MUST_CHECK;

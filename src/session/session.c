@@ -26,6 +26,7 @@
 #include "base/cidr_set.h"
 #include "conf/config.h"
 #include "session/header_hint.h"
+#include "session/service.h"
 #include "session/session_env.h"
 #include "session/session_header.h"
 #include "session/session_log.h"
@@ -53,7 +54,12 @@ const char *session_state_name(enum session_state state)
 /* The one writer of the state: it moves the deadline along, so that no state waits without one. */
 static void session_set_state(struct session *s, enum session_state next)
 {
+	struct listener_metrics *metrics = s->service->metrics;
+
 	assert(session_states[s->state].next & (1U << next));
+	counter_subtract(&metrics->active[s->state], 1);
+	if (next != SESSION_CLOSED)
+		counter_add(&metrics->active[next], 1);
 	s->state = (uint8_t)next;
 	deadline_arm(&s->deadline, &s->service->wait[next]);
 }
@@ -83,6 +89,7 @@ void session_close(struct session *s, enum outcome outcome)
 	if (s->state == SESSION_CLOSED)
 		return; /* the first outcome is the true one */
 	session_set_state(s, SESSION_CLOSED);
+	counter_add(&s->service->metrics->ended[outcome], 1);
 	if (session_log_wanted(s, outcome))
 		session_log(s, outcome);
 	session_close_socket(s->relay.side[RELAY_CLIENT].fd, orderly);
@@ -91,12 +98,18 @@ void session_close(struct session *s, enum outcome outcome)
 	free(s->saved);
 	free(s->tlvs);
 	admission_leave(env->process);
-	if (s->service->admission != NULL)
-		admission_leave(s->service->admission);
+	admission_leave(&s->service->shared->admission);
 	poller_forget(&s->client_watch);
 	list_remove(&s->link);
 	list_append(&env->closed, &s->link);
 	env->count--;
+}
+
+void session_free(struct session *s)
+{
+	list_remove(&s->link);
+	service_unref(s->service);
+	free(s);
 }
 
 void session_refuse(struct session *s, enum outcome outcome, const char *reason, const char *hint)
@@ -108,16 +121,25 @@ void session_refuse(struct session *s, enum outcome outcome, const char *reason,
 
 /* --- relaying --- */
 
-static uint64_t session_bytes(const struct session *s)
+static enum relay_status session_move(struct session *s)
 {
-	return s->relay.flow[RELAY_CLIENT].bytes + s->relay.flow[RELAY_UPSTREAM].bytes;
+	const struct relay_flow *in = &s->relay.flow[RELAY_CLIENT];
+	const struct relay_flow *out = &s->relay.flow[RELAY_UPSTREAM];
+	uint64_t in_before = in->bytes;
+	uint64_t out_before = out->bytes;
+	enum relay_status status = relay_pump(&s->relay, &s->service->env->relay);
+
+	if (in->bytes == in_before && out->bytes == out_before)
+		return status;
+	counter_add(&s->service->metrics->bytes_in, in->bytes - in_before);
+	counter_add(&s->service->metrics->bytes_out, out->bytes - out_before);
+	deadline_arm(&s->deadline, &s->service->wait[SESSION_RELAY]);
+	return status;
 }
 
 static void session_pump(struct session *s)
 {
-	uint64_t before = session_bytes(s);
-
-	switch (relay_pump(&s->relay, &s->service->env->relay)) {
+	switch (session_move(s)) {
 	case RELAY_WAIT:
 		break;
 	case RELAY_MORE:
@@ -133,15 +155,17 @@ static void session_pump(struct session *s)
 		session_close(s, OUTCOME_upstream_reset);
 		return;
 	}
-	if (session_bytes(s) != before)
-		deadline_arm(&s->deadline, &s->service->wait[SESSION_RELAY]);
 }
 
 /* --- connecting --- */
 
 static void session_connected(struct session *s)
 {
+	struct listener_metrics *metrics = s->service->metrics;
+
 	s->connected_ns = uv_hrtime();
+	counter_set(&metrics->upstream_answer_ns, s->connected_ns);
+	histogram_observe(&metrics->connect, s->connected_ns - s->header_ns);
 	session_set_state(s, SESSION_RELAY);
 	session_pump(s); /* what was reported while we were connecting is not reported again */
 }
@@ -156,7 +180,7 @@ static void session_connect_failed(struct session *s)
 
 	if (u->endpoint->kind == ENDPOINT_NAME && !s->resolved_again) {
 		s->resolved_again = true;
-		if (upstream_resolve(u, s->service->env->loop, session_on_resolved) == 0) {
+		if (service_resolve(s->service, u) == 0) {
 			s->resolving = true; /* within the connect timeout */
 			return;
 		}
@@ -189,14 +213,14 @@ static int session_connect_as_client(struct session *s, int *ret_fd)
 {
 	struct session_service *service = s->service;
 	struct transparent_result result;
-	int rv = transparent_connect(service->env->transparent, &s->client, &s->upstream, &result);
+	int rv = transparent_connect(service->transparent, &s->client, &s->upstream, &result);
 
 	*ret_fd = result.fd;
 	if (result.failed != NULL) {
 		session_refuse(s, OUTCOME_bind_failed, result.failed, result.hint);
 	} else if (result.note != NULL) {
 		s->reason = result.note;
-		atomic_fetch_add_explicit(&service->port_conflicts, 1, memory_order_relaxed);
+		counter_add(&service->metrics->port_conflicts, 1);
 	}
 	return rv;
 }
@@ -233,6 +257,7 @@ static int session_try_address(struct session *s, const uint8_t *payload, size_t
 			session_close(s, OUTCOME_upstream_error);
 			return 0;
 		}
+		counter_add(&s->service->metrics->bytes_in, (uint64_t)sent);
 		if (rv == 0 || sent > 0)
 			session_connected(s);
 		return 0;
@@ -273,6 +298,7 @@ static void session_connect(struct session *s, const uint8_t *payload, size_t si
 void session_accept_client(struct session *s, const uint8_t *payload, size_t size)
 {
 	s->header_ns = uv_hrtime();
+	histogram_observe(&s->service->metrics->header, s->header_ns - s->accepted_ns);
 	free(s->saved);
 	s->saved = NULL;
 	session_set_state(s, SESSION_CONNECT);
@@ -343,8 +369,7 @@ void session_on_deadline(struct deadline *d)
 	if (s->state == SESSION_CONNECT) {
 		u = session_upstream(s);
 		/* Its addresses may be out of date: the next client profits from the answer. */
-		if (u->endpoint->kind == ENDPOINT_NAME &&
-		    upstream_resolve(u, s->service->env->loop, session_on_resolved) != 0)
+		if (u->endpoint->kind == ENDPOINT_NAME && service_resolve(s->service, u) != 0)
 			s->hint = "asking the resolver again failed, too";
 		else if (s->service->config->transparent)
 			s->hint = "the application's answers may not find their way back: "
@@ -395,7 +420,7 @@ static bool session_is_admitted(struct session *s)
 {
 	bool admitted = admission_enter(s->service->env->process);
 
-	if (s->service->admission != NULL && !admission_enter(s->service->admission))
+	if (!admission_enter(&s->service->shared->admission))
 		admitted = false;
 	return admitted;
 }
@@ -423,7 +448,7 @@ int session_start(struct session_service *service, int fd, const struct address 
 
 	if (s == NULL)
 		return -ENOMEM;
-	s->service = service;
+	s->service = service_ref(service);
 	poller_watch_init(&s->client_watch, session_on_client_event);
 	poller_watch_init(&s->upstream_watch, session_on_upstream_event);
 	s->accepted_ns = uv_hrtime();
@@ -434,6 +459,8 @@ int session_start(struct session_service *service, int fd, const struct address 
 	relay_set_socket(&s->relay, RELAY_CLIENT, fd);
 	deadline_init(&s->deadline);
 	deadline_arm(&s->deadline, &service->wait[SESSION_HEADER]);
+	counter_add(&service->metrics->accepted, 1);
+	counter_add(&service->metrics->active[SESSION_HEADER], 1);
 	list_init(&s->link);
 	list_append(&env->sessions, &s->link);
 	env->count++;

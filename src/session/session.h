@@ -73,6 +73,9 @@ int session_start(struct session_service *service, int fd, const struct address 
 /* End it: legal in every state, and the first outcome is the true one. */
 void session_close(struct session *s, enum outcome outcome);
 
+/* Closed, and nothing may name it any more: session_env_reap()'s part. */
+void session_free(struct session *s);
+
 /* End it, and say more in the log than the outcome does. The texts are static; NULL for none. */
 void session_refuse(struct session *s, enum outcome outcome, const char *reason, const char *hint);
 

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "conf/config.h"
+#include "session/session.h"
 
 /* A full backlog of a unix socket is asked again after this [ms]. */
 #define RETRY_MS 10
@@ -41,9 +41,7 @@ int session_env_open(struct session_env *env, uv_loop_t *loop,
 	relay_pipes_init(&env->relay.pipes, options->pipes);
 	env->loop = loop;
 	env->log = options->log;
-	env->log_access = options->log_access;
 	env->process = options->process;
-	env->transparent = options->transparent;
 	env->next_id = options->worker + 1;
 	env->id_step = options->workers;
 	list_init(&env->sessions);
@@ -86,43 +84,8 @@ void session_env_end_sessions(struct session_env *env, enum outcome outcome)
 void session_env_reap(struct session_env *env)
 {
 	LIST_FOR_EACH_SAFE (at, &env->closed) {
-		list_remove(at);
-		free(container_of(at, struct session, link));
+		session_free(container_of(at, struct session, link));
 	}
 	if (env->count == 0 && env->empty_cb != NULL)
 		env->empty_cb(env);
-}
-
-void session_service_init(struct session_service *service, struct session_env *env,
-			  const struct listener_config *config, struct admission *admission,
-			  const struct upstream_addresses addresses[2])
-{
-	const unsigned wait_ms[SESSION_NSTATES] = {
-		[SESSION_HEADER] = config->header_timeout_ms,
-		[SESSION_CONNECT] = config->connect_timeout_ms,
-		[SESSION_RELAY] = config->idle_timeout_ms,
-		[SESSION_CLOSED] = 0,
-	};
-
-	service->env = env;
-	service->config = config;
-	service->admission = admission;
-	atomic_init(&service->port_conflicts, 0);
-	for (int i = 0; i < 2; i++)
-		upstream_init(&service->upstream[i], &config->upstream[i], &addresses[i], service);
-	for (int i = 0; i < SESSION_NSTATES; i++)
-		deadline_queue_init(&service->wait[i], &env->deadlines, wait_ms[i],
-				    session_on_deadline);
-}
-
-void session_service_stop(struct session_service *service)
-{
-	for (int i = 0; i < 2; i++)
-		upstream_stop(&service->upstream[i]);
-}
-
-void session_service_fini(struct session_service *service)
-{
-	for (int i = 0; i < SESSION_NSTATES; i++)
-		deadline_queue_fini(&service->wait[i]);
 }

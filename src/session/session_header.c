@@ -9,6 +9,7 @@
 #include "base/address.h"
 #include "conf/config.h"
 #include "session/header_hint.h"
+#include "session/service.h"
 #include "session/session.h"
 #include "session/session_env.h"
 #include "session/session_log.h"
@@ -42,6 +43,13 @@ static enum outcome outcome_of_header_error(enum header_error e)
 		break;
 	}
 	return OUTCOME_header_malformed;
+}
+
+static void session_note_header(struct session *s, uint8_t version, enum proxy_command command)
+{
+	s->version = version;
+	s->command = (uint8_t)command;
+	counter_add(&s->service->metrics->headers[version][command], 1);
 }
 
 /* Keep the TLVs for the access log, unless not even a refusal would be logged. Without memory the line
@@ -89,7 +97,7 @@ static void session_admit_client(struct session *s, const uint8_t *payload, size
 	const char *hint = NULL;
 
 	if (s->service->config->transparent)
-		why = transparent_refusal(s->service->env->transparent, &s->client, &hint);
+		why = transparent_refusal(s->service->transparent, &s->client, &hint);
 	if (why != NULL)
 		session_refuse(s, OUTCOME_client_address, why, hint);
 	else
@@ -101,8 +109,7 @@ static void session_on_header(struct session *s, const struct proxy_header *h,
 {
 	const struct listener_config *config = s->service->config;
 
-	s->command = (uint8_t)h->command;
-	s->version = h->version;
+	session_note_header(s, h->version, h->command);
 	session_keep_tlvs(s, h);
 	if (!(config->versions & (1U << h->version))) {
 		session_refuse(s, OUTCOME_header_version,
@@ -118,7 +125,7 @@ static void session_on_header(struct session *s, const struct proxy_header *h,
 /* No header: the peer is its own client. */
 void session_header_skip(struct session *s, const uint8_t *payload, size_t size)
 {
-	s->command = PROXY_COMMAND_NONE;
+	session_note_header(s, 0, PROXY_COMMAND_NONE);
 	s->client = s->peer;
 	session_admit_client(s, payload, size);
 }

@@ -8,6 +8,7 @@
 #include "conf/config.h"
 #include "obs/access_log.h"
 #include "obs/log.h"
+#include "session/service.h"
 #include "session/session.h"
 #include "session/session_env.h"
 
@@ -23,7 +24,7 @@ bool session_log_wanted(const struct session *s, enum outcome outcome)
 {
 	const struct session_env *env = s->service->env;
 
-	return env->log_access && log_enabled(env->log, session_log_level(outcome));
+	return s->service->owner->log_access && log_enabled(env->log, session_log_level(outcome));
 }
 
 static uint64_t now_ms(void)

@@ -96,26 +96,42 @@ static int refuse_interface(struct transparent *t, const struct config *config,
 	return a.family == AF_INET && !address_is_unspecified(&a) ? add_refused(t, &a, 0) : 0;
 }
 
-int transparent_init(struct transparent *t, const struct config *config)
+int transparent_create(const struct config *config, struct transparent **ret)
 {
+	struct transparent *t = calloc(1, sizeof *t);
 	struct ifaddrs *interfaces;
 	int rv = 0;
 
-	*t = (struct transparent){ .mark = config->transparent_mark };
-	if (getifaddrs(&interfaces) != 0)
-		return -errno;
-	for (const struct ifaddrs *i = interfaces; rv == 0 && i != NULL; i = i->ifa_next)
-		rv = refuse_interface(t, config, i);
-	freeifaddrs(interfaces);
-	if (rv != 0)
-		transparent_fini(t);
+	if (t == NULL)
+		return -ENOMEM;
+	atomic_init(&t->references, 1);
+	t->mark = config->transparent_mark;
+	if (getifaddrs(&interfaces) != 0) {
+		rv = -errno;
+	} else {
+		for (const struct ifaddrs *i = interfaces; rv == 0 && i != NULL; i = i->ifa_next)
+			rv = refuse_interface(t, config, i);
+		freeifaddrs(interfaces);
+	}
+	if (rv == 0)
+		*ret = t;
+	else
+		transparent_unref(t);
 	return rv;
 }
 
-void transparent_fini(struct transparent *t)
+struct transparent *transparent_ref(struct transparent *t)
 {
+	atomic_fetch_add_explicit(&t->references, 1, memory_order_relaxed);
+	return t;
+}
+
+void transparent_unref(struct transparent *t)
+{
+	if (t == NULL || atomic_fetch_sub_explicit(&t->references, 1, memory_order_acq_rel) > 1)
+		return;
 	free(t->refused);
-	*t = (struct transparent){ 0 };
+	free(t);
 }
 
 static bool is_all_ones(const struct address *a)

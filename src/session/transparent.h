@@ -4,6 +4,7 @@
 #ifndef TRANSPARENT_H
 #define TRANSPARENT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,19 +14,22 @@
 
 struct config;
 
-/* Shared by all workers; read-only once made. */
+/* Shared by the services of all workers; read-only once made. */
 struct transparent {
+	atomic_uint references;
 	uint32_t mark;           /* firewall mark of upstream sockets */
 	struct address *refused; /* what no client can come from; port 0: whatever the port */
 	size_t refused_count;
 };
 
-/* Learns this host's addresses, which may change later: transparent_connect() then still finds out that it did
- * not get the address it asked for. Returns 0 or a negative errno. */
-int transparent_init(struct transparent *t, const struct config *config) MUST_CHECK;
+/* With one reference. Learns this host's addresses, which may change later: transparent_connect() then still finds out
+ * that it did not get the address it asked for. Returns 0 or a negative errno. */
+int transparent_create(const struct config *config, struct transparent **ret) MUST_CHECK;
 
-/* Legal on a zeroed one. */
-void transparent_fini(struct transparent *t);
+struct transparent *transparent_ref(struct transparent *t);
+
+/* The last reference frees. NULL does nothing. Any thread. */
+void transparent_unref(struct transparent *t);
 
 /* Why can @client not be connected from? A static text, with advice in *@ret_hint (or NULL); NULL if it can. */
 const char *transparent_refusal(const struct transparent *t, const struct address *client,

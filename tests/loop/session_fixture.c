@@ -36,7 +36,6 @@ static void open_env(struct session_fixture *f)
 {
 	struct session_env_options options = {
 		.log = log_buffer_create(f->log),
-		.log_access = true,
 		.process = &f->process,
 		.pipes = 4,
 		.worker = 0,
@@ -62,6 +61,8 @@ int session_fixture_setup(void **state)
 	test_loop_open(&f->loop);
 	open_log(f);
 	open_env(f);
+	f->shared = service_shared_create(1);
+	assert_non_null(f->shared);
 	test_peer_listen(&f->listening, &f->loop, "127.0.0.1:0", 128);
 	test_peer_listen(&f->app, &f->loop, "127.0.0.1:0", 128);
 	*state = f;
@@ -72,20 +73,17 @@ static void on_env_closed(struct session_env *env)
 {
 	struct session_fixture *f = env->data;
 
-	f->serving = false;
+	f->closed = true;
 }
 
 static void close_env(struct session_fixture *f)
 {
 	session_env_end_sessions(&f->env, OUTCOME_shutdown);
 	assert_int_equal(f->env.count, 0);
-	if (f->serving) {
-		session_service_stop(&f->service);
-		session_service_fini(&f->service);
-	}
+	service_unref(f->service);
 	session_env_close(&f->env, on_env_closed);
 	test_loop_run_out(&f->loop);
-	assert_false(f->serving);
+	assert_true(f->closed);
 	test_loop_close(&f->loop);
 }
 
@@ -95,7 +93,11 @@ int session_fixture_teardown(void **state)
 
 	close_env(f);
 	assert_int_equal(atomic_load(&f->process.active), 0);
-	assert_int_equal(atomic_load(&f->admission.active), 0);
+	assert_int_equal(atomic_load(&f->shared->admission.active), 0);
+	assert_int_equal(atomic_load(&f->shared->references), 1);
+	for (unsigned i = 0; i < METRICS_STATES; i++)
+		assert_int_equal(counter_read(&f->shared->metrics[0].active[i]), 0);
+	service_shared_unref(f->shared);
 	test_peer_close(&f->client);
 	test_peer_close(&f->upstream);
 	test_peer_close(&f->app);
@@ -129,12 +131,24 @@ void session_fixture_load(struct session_fixture *f, const char *upstream, const
 		fail_msg("%s", error.text);
 }
 
+void session_fixture_create_service(struct session_fixture *f,
+				    const struct upstream_addresses addresses[2],
+				    struct session_service **ret)
+{
+	const struct service_options options = {
+		.config = f->config,
+		.shared = f->shared,
+		.addresses = addresses,
+	};
+
+	assert_int_equal(service_create(&options, ret), 0);
+}
+
 static void serve(struct session_fixture *f, const struct upstream_addresses addresses[2])
 {
-	session_service_init(&f->service, &f->env, &f->config->listeners[0], &f->admission,
-			     addresses);
-	f->admission.limit = f->config->listeners[0].max_connections;
-	f->serving = true;
+	session_fixture_create_service(f, addresses, &f->service);
+	service_attach(f->service, &f->env);
+	atomic_store(&f->shared->admission.limit, f->config->listeners[0].max_connections);
 }
 
 void session_fixture_serve(struct session_fixture *f, const char *upstream, const char *keys)
@@ -181,7 +195,7 @@ int session_fixture_try_start(struct session_fixture *f)
 	fd = accept4(f->listening.fd, (struct sockaddr *)&ss, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	assert_true(fd >= 0);
 	address_from_sockaddr(&peer, (const struct sockaddr *)&ss);
-	rv = session_start(&f->service, fd, &peer);
+	rv = session_start(f->service, fd, &peer);
 	if (rv != 0)
 		close(fd);
 	session_env_reap(&f->env);

@@ -13,6 +13,7 @@
 #include "conf/config.h"
 #include "lib/test_peer.h"
 #include "obs/log.h"
+#include "session/service.h"
 #include "session/session.h"
 #include "session/session_env.h"
 
@@ -31,12 +32,12 @@ struct session_fixture {
 	struct log *log;
 	struct config *config;
 	struct admission process;
-	struct admission admission;
 	struct session_env env;
-	struct session_service service;
-	bool serving;               /* the service is there */
-	struct test_peer listening; /* for clients */
-	struct test_peer app;       /* for sessions */
+	struct service_shared *shared;
+	struct session_service *service; /* NULL until it is there */
+	bool closed;                     /* the env has */
+	struct test_peer listening;      /* for clients */
+	struct test_peer app;            /* for sessions */
 	struct test_peer client;
 	struct test_peer upstream; /* accepted from app */
 	unsigned fds_before;
@@ -52,6 +53,11 @@ int session_fixture_teardown(void **state);
 /* Load the configuration of a listener whose upstream is @upstream (JSON; NULL: f->app), with more @keys of a
  * listener (JSON, "" for none). Trusted are 127.0.0.0/16 and ::1. */
 void session_fixture_load(struct session_fixture *f, const char *upstream, const char *keys);
+
+/* A service of what was loaded, attached to no env. */
+void session_fixture_create_service(struct session_fixture *f,
+				    const struct upstream_addresses addresses[2],
+				    struct session_service **ret);
 
 /* Load it, and start its service. */
 void session_fixture_serve(struct session_fixture *f, const char *upstream, const char *keys);

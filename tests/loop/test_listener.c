@@ -27,7 +27,7 @@
 /* A session fixture whose clients come through a listener of its own. */
 struct fixture {
 	struct session_fixture *s;
-	struct listener listener;
+	struct listener *listener;
 	char name[TEST_PEER_NAME_MAX]; /* where it listens */
 	struct test_peer crowd[CROWD];
 	unsigned count; /* in the crowd */
@@ -37,7 +37,6 @@ static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof *f);
 
-	f->listener.fd = -1;
 	session_fixture_setup((void **)&f->s);
 	*state = f;
 	return 0;
@@ -48,6 +47,7 @@ static void open_listener(struct fixture *f, const char *keys)
 {
 	struct session_fixture *s = f->s;
 	struct upstream_addresses addresses[2];
+	struct session_service *service;
 
 	session_fixture_load(s, NULL, keys);
 	for (int i = 0; i < 2; i++)
@@ -55,15 +55,17 @@ static void open_listener(struct fixture *f, const char *keys)
 							 &s->loop, &addresses[i]),
 				 0);
 	test_peer_name(&s->listening, f->name);
-	listener_init(&f->listener, s->listening.fd, &s->env, &s->config->listeners[0], NULL,
-		      addresses);
+	session_fixture_create_service(s, addresses, &service);
+	f->listener = listener_create(s->listening.fd, service);
+	assert_non_null(f->listener);
+	listener_attach(f->listener, &s->env);
 	s->listening.fd = -1;
 }
 
 static void start_listener(struct fixture *f)
 {
 	open_listener(f, "");
-	assert_int_equal(listener_start(&f->listener), 0);
+	assert_int_equal(listener_start(f->listener), 0);
 }
 
 static int teardown(void **state)
@@ -72,10 +74,12 @@ static int teardown(void **state)
 
 	for (unsigned i = 0; i < f->count; i++)
 		test_peer_close(&f->crowd[i]);
-	listener_stop(&f->listener);
-	listener_stop(&f->listener);
+	if (f->listener != NULL) {
+		listener_stop(f->listener);
+		listener_stop(f->listener);
+	}
 	session_env_end_sessions(&f->s->env, OUTCOME_shutdown);
-	listener_fini(&f->listener);
+	listener_destroy(f->listener);
 	session_fixture_teardown((void **)&f->s);
 	free(f);
 	return 0;
@@ -144,7 +148,7 @@ static void test_a_crowd_is_accepted_in_turns(void **state)
 	start_listener(f);
 	while (f->count < CROWD)
 		connect_client(f);
-	f->listener.watch.cb(&f->listener.watch, EPOLLIN);
+	f->listener->watch.cb(&f->listener->watch, EPOLLIN);
 	assert_int_equal(f->s->env.count, TURN);
 	test_loop_until(&f->s->loop, has_crowd, f, "all clients");
 }
@@ -156,7 +160,7 @@ static void test_a_client_that_is_gone_already_does_no_harm(void **state)
 	open_listener(f, "");
 	test_peer_reset(connect_client(f));
 	connect_client(f);
-	assert_int_equal(listener_start(&f->listener), 0);
+	assert_int_equal(listener_start(f->listener), 0);
 	session_fixture_expect(f->s, "probe");
 	assert_int_equal(f->s->env.count, 1);
 }
@@ -212,11 +216,11 @@ static void test_a_long_shortage_is_reported_once(void **state)
 	connect_client(f);
 	exhaust_descriptors(&limit);
 	for (unsigned i = 0; i < 3; i++) {
-		test_loop_until(&f->s->loop, is_paused, &f->listener, "a pause");
+		test_loop_until(&f->s->loop, is_paused, f->listener, "a pause");
 		/* What the end of the pause does, now. */
-		deadline_disarm(&f->listener.pause);
-		f->listener.resume.cb(&f->listener.pause);
-		assert_true(is_watched(&f->listener));
+		deadline_disarm(&f->listener->pause);
+		f->listener->resume.cb(&f->listener->pause);
+		assert_true(is_watched(f->listener));
 	}
 	restore_descriptors(&limit);
 	test_loop_until(&f->s->loop, has_crowd, f, "the client");
@@ -234,12 +238,12 @@ static void test_without_memory_it_pauses_as_well(void **state)
 	start_listener(f);
 	unlucky = connect_client(f);
 	fault_arm(0);
-	test_loop_until(&f->s->loop, is_paused, &f->listener, "a pause");
+	test_loop_until(&f->s->loop, is_paused, f->listener, "a pause");
 	assert_true(fault_disarm());
 	assert_int_equal(f->s->env.count, 0);
 	test_peer_expect_end(unlucky);
 	session_fixture_expect_event(f->s, "accept");
-	test_loop_until(&f->s->loop, is_watched, &f->listener, "the end of the pause");
+	test_loop_until(&f->s->loop, is_watched, f->listener, "the end of the pause");
 }
 
 /* The end of a pause may be as short of something as its beginning. */
@@ -251,13 +255,13 @@ static void test_a_pause_that_cannot_end_yet_goes_on(void **state)
 	start_listener(f);
 	connect_client(f);
 	exhaust_descriptors(&limit);
-	test_loop_until(&f->s->loop, is_paused, &f->listener, "a pause");
+	test_loop_until(&f->s->loop, is_paused, f->listener, "a pause");
 	restore_descriptors(&limit);
 	epoll_fault_allow(0);
-	deadline_disarm(&f->listener.pause);
-	f->listener.resume.cb(&f->listener.pause);
+	deadline_disarm(&f->listener->pause);
+	f->listener->resume.cb(&f->listener->pause);
 	epoll_fault_allow(-1);
-	assert_false(is_watched(&f->listener));
+	assert_false(is_watched(f->listener));
 	test_loop_until(&f->s->loop, has_crowd, f, "the client");
 }
 
@@ -283,7 +287,7 @@ static void test_a_connection_that_died_is_skipped(void **state)
 	connect_client(f);
 	accept_error = ECONNABORTED;
 	test_loop_until(&f->s->loop, has_crowd, f, "the next client");
-	assert_true(is_watched(&f->listener));
+	assert_true(is_watched(f->listener));
 }
 
 static void test_a_stop_ends_a_pause(void **state)
@@ -294,9 +298,9 @@ static void test_a_stop_ends_a_pause(void **state)
 	start_listener(f);
 	connect_client(f);
 	exhaust_descriptors(&limit);
-	test_loop_until(&f->s->loop, is_paused, &f->listener, "a pause");
-	listener_stop(&f->listener);
-	assert_true(list_is_empty(&f->listener.resume.entries));
+	test_loop_until(&f->s->loop, is_paused, f->listener, "a pause");
+	listener_stop(f->listener);
+	assert_true(list_is_empty(&f->listener->resume.entries));
 	restore_descriptors(&limit);
 }
 
@@ -305,8 +309,8 @@ static void test_what_cannot_be_watched_is_an_error(void **state)
 	struct fixture *f = *state;
 
 	start_listener(f);
-	assert_true(listener_start(&f->listener) < 0); /* it is watched already */
-	assert_false(is_watched(&f->listener));
+	assert_true(listener_start(f->listener) < 0); /* it is watched already */
+	assert_false(is_watched(f->listener));
 }
 
 /* --- the end --- */
@@ -318,10 +322,10 @@ static void test_a_stop_accepts_what_has_connected(void **state)
 	start_listener(f);
 	for (unsigned i = 0; i < 5; i++)
 		connect_client(f);
-	listener_stop(&f->listener);
+	listener_stop(f->listener);
 	assert_int_equal(f->s->env.count, 5);
-	assert_int_equal(f->listener.fd, -1);
-	assert_false(is_watched(&f->listener));
+	assert_int_equal(f->listener->fd, -1);
+	assert_false(is_watched(f->listener));
 	test_peer_send_text(&f->crowd[4], HEADER "hello");
 	test_peer_accept(&f->s->app, &f->s->upstream);
 	test_peer_expect_text(&f->s->upstream, "hello");
@@ -333,8 +337,8 @@ static void test_an_event_after_the_stop_is_nobodys(void **state)
 	struct fixture *f = *state;
 
 	start_listener(f);
-	listener_stop(&f->listener);
-	f->listener.watch.cb(&f->listener.watch, EPOLLIN);
+	listener_stop(f->listener);
+	f->listener->watch.cb(&f->listener->watch, EPOLLIN);
 	assert_int_equal(f->s->env.count, 0);
 }
 
@@ -344,7 +348,7 @@ static void test_an_event_after_the_stop_is_nobodys(void **state)
 struct second {
 	uv_loop_t loop;
 	struct session_env env;
-	struct listener listener;
+	struct listener *listener;
 };
 
 static void start_second(struct fixture *f, struct second *second)
@@ -352,20 +356,24 @@ static void start_second(struct fixture *f, struct second *second)
 	struct session_fixture *s = f->s;
 	struct session_env_options options = {
 		.log = s->env.log,
-		.log_access = true,
 		.process = &s->process,
 		.worker = 1,
 		.workers = 2,
 	};
-	struct upstream_addresses addresses[2] = { f->listener.service.upstream[0].addresses,
-						   f->listener.service.upstream[1].addresses };
+	const struct upstream_addresses addresses[2] = {
+		f->listener->service->upstream[0].addresses,
+		f->listener->service->upstream[1].addresses,
+	};
+	struct session_service *service;
 
 	test_loop_open(&second->loop);
 	assert_int_equal(session_env_open(&second->env, &second->loop, &options), 0);
 	second->loop.data = &second->env.poller;
-	listener_init(&second->listener, fcntl(f->listener.fd, F_DUPFD_CLOEXEC, 0), &second->env,
-		      &s->config->listeners[0], NULL, addresses);
-	assert_int_equal(listener_start(&second->listener), 0);
+	session_fixture_create_service(s, addresses, &service);
+	second->listener = listener_create(fcntl(f->listener->fd, F_DUPFD_CLOEXEC, 0), service);
+	assert_non_null(second->listener);
+	listener_attach(second->listener, &second->env);
+	assert_int_equal(listener_start(second->listener), 0);
 }
 
 static void on_closed(struct session_env *env)
@@ -375,9 +383,9 @@ static void on_closed(struct session_env *env)
 
 static void end_second(struct second *second)
 {
-	listener_stop(&second->listener);
+	listener_stop(second->listener);
 	session_env_end_sessions(&second->env, OUTCOME_shutdown);
-	listener_fini(&second->listener);
+	listener_destroy(second->listener);
 	session_env_close(&second->env, on_closed);
 	test_loop_run_out(&second->loop);
 	test_loop_close(&second->loop);
@@ -413,7 +421,7 @@ static void test_a_stopped_worker_is_not_woken_for_the_other_one(void **state)
 	struct second second;
 
 	start_both(f, &second);
-	listener_stop(&second.listener);
+	listener_stop(second.listener);
 	connect_client(f);
 	test_loop_settle(&second.loop);
 	assert_int_equal(second.env.count, 0);

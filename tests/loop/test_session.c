@@ -222,11 +222,11 @@ static void test_without_an_access_log_there_is_no_line(void **state)
 	struct session_fixture *f = *state;
 
 	session_fixture_serve(f, NULL, "");
-	f->env.log_access = false;
+	f->config->log_access = false;
 	session_fixture_open(f);
 	test_peer_close(&f->client);
 	session_fixture_expect_none(f);
-	f->env.log_access = true;
+	f->config->log_access = true;
 	session_fixture_open(f);
 	test_peer_reset(&f->client);
 	session_fixture_expect(f, "probe");
@@ -274,7 +274,7 @@ static void expect_one_too_many(struct session_fixture *f)
 	test_peer_expect_reset(&f->client);
 	session_fixture_expect_no_upstream(f);
 	assert_int_equal(atomic_load(&f->process.active), 1);
-	assert_int_equal(atomic_load(&f->admission.active), 1);
+	assert_int_equal(atomic_load(&f->shared->admission.active), 1);
 
 	test_peer_close(&first); /* makes room */
 	session_fixture_expect(f, "probe");
@@ -299,15 +299,14 @@ static void test_the_process_has_so_many_connections(void **state)
 	expect_one_too_many(f);
 }
 
-static void test_a_listener_without_a_limit_is_not_counted(void **state)
+static void test_a_listener_without_a_limit_is_counted_all_the_same(void **state)
 {
 	struct session_fixture *f = *state;
 
 	session_fixture_serve(f, NULL, "");
-	f->service.admission = NULL;
 	session_fixture_relay(f, HEADER);
 	assert_int_equal(atomic_load(&f->process.active), 1);
-	assert_int_equal(atomic_load(&f->admission.active), 0);
+	assert_int_equal(atomic_load(&f->shared->admission.active), 1);
 	session_fixture_finish(f);
 }
 
@@ -524,7 +523,7 @@ int main(void)
 		cmocka_unit_test(test_states_have_names),
 		TEST(test_a_listener_has_so_many_connections),
 		TEST(test_the_process_has_so_many_connections),
-		TEST(test_a_listener_without_a_limit_is_not_counted),
+		TEST(test_a_listener_without_a_limit_is_counted_all_the_same),
 		TEST(test_a_fast_client_is_not_forgotten_after_its_first_turn),
 		TEST(test_a_fast_client_is_not_forgotten_after_any_turn),
 		TEST(test_every_allocation_of_a_session_may_fail),

@@ -326,7 +326,7 @@ static void test_a_name_is_resolved_again_when_its_addresses_refuse(void **state
 	session_fixture_finish(f);
 	assert_string_equal(session_fixture_text(f, "upstream"), app);
 	start_with(f, HEADER); /* the next one knows */
-	assert_false(f->service.upstream[0].resolving);
+	assert_false(f->service->upstream[0].resolving);
 	test_peer_accept(&f->app, &f->upstream);
 	session_fixture_finish(f);
 }
@@ -449,7 +449,7 @@ static void test_a_slow_resolver_is_part_of_the_connect_timeout(void **state)
 	assert_true(session_fixture_session(f)->resolving);
 	expect_refused(f, "upstream_timeout");
 	unblock_resolver(f);
-	test_loop_until(&f->loop, has_answer, &f->service.upstream[0], "the answer");
+	test_loop_until(&f->loop, has_answer, &f->service->upstream[0], "the answer");
 }
 
 /* The end of the worker does not wait for a question that nobody has begun to answer. */
@@ -462,8 +462,8 @@ static void test_a_question_is_given_up_at_the_end(void **state)
 	start_with(f, HEADER "hello");
 	session_env_end_sessions(&f->env, OUTCOME_shutdown);
 	session_fixture_expect(f, "shutdown");
-	session_service_stop(&f->service);
-	test_loop_until(&f->loop, has_answer, &f->service.upstream[0], "the end of the question");
+	upstream_stop(&f->service->upstream[0]);
+	test_loop_until(&f->loop, has_answer, &f->service->upstream[0], "the end of the question");
 	unblock_resolver(f);
 	test_peer_expect_reset(&f->client);
 }
@@ -485,7 +485,7 @@ static void test_after_a_timeout_the_next_client_has_fresh_addresses(void **stat
 	session_fixture_serve_at(f, upstream, "\"connect_timeout_ms\": 20", &stale);
 	start_with(f, HEADER "hello");
 	expect_refused(f, "upstream_timeout");
-	test_loop_until(&f->loop, has_answer, &f->service.upstream[0], "the answer");
+	test_loop_until(&f->loop, has_answer, &f->service->upstream[0], "the answer");
 	session_fixture_relay(f, HEADER);
 	session_fixture_finish(f);
 	test_peer_close(&first);

@@ -104,7 +104,7 @@ static void test_a_header_may_come_in_any_two_pieces(void **state)
 	unsigned found = 0;
 
 	session_fixture_serve(f, NULL, "");
-	f->env.log_access = false;
+	f->config->log_access = false;
 	for (size_t i = 0; i < ARRAY_SIZE(good_headers); i++) {
 		for (size_t n = 0; n < ARRAY_SIZE(names); n++) {
 			if (strcmp(good_headers[i].name, names[n]) != 0)

@@ -20,7 +20,7 @@
 
 struct fixture {
 	struct config *config;
-	struct transparent transparent;
+	struct transparent *transparent;
 };
 
 static int setup(void **state)
@@ -34,7 +34,7 @@ static int setup(void **state)
 	struct config_error error;
 
 	assert_int_equal(config_load_text("test", "/", text, strlen(text), &f.config, &error), 0);
-	assert_int_equal(transparent_init(&f.transparent, f.config), 0);
+	assert_int_equal(transparent_create(f.config, &f.transparent), 0);
 	*state = &f;
 	return 0;
 }
@@ -43,8 +43,7 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	transparent_fini(&f->transparent);
-	transparent_fini(&f->transparent); /* is harmless */
+	transparent_unref(f->transparent);
 	config_unref(f->config);
 	return 0;
 }
@@ -57,7 +56,7 @@ static const char *refusal(const struct fixture *f, const char *text)
 	const char *hint;
 
 	assert_int_equal(address_parse(text, &a, &why), 0);
-	why = transparent_refusal(&f->transparent, &a, &hint);
+	why = transparent_refusal(f->transparent, &a, &hint);
 	assert_true((why == NULL) == (hint == NULL));
 	return why;
 }
@@ -66,7 +65,7 @@ static void test_the_mark_is_the_configured_one(void **state)
 {
 	const struct fixture *f = *state;
 
-	assert_int_equal(f->transparent.mark, 99);
+	assert_int_equal(f->transparent->mark, 99);
 }
 
 static void test_addresses_of_clients_are_not_refused(void **state)
@@ -114,7 +113,7 @@ static void test_a_peer_without_an_ip_address_is_refused(void **state)
 	const struct address unix_peer = { .family = AF_UNIX };
 	const char *hint;
 
-	assert_non_null(transparent_refusal(&f->transparent, &unix_peer, &hint));
+	assert_non_null(transparent_refusal(f->transparent, &unix_peer, &hint));
 	assert_non_null(strstr(hint, "unix socket"));
 }
 
@@ -126,7 +125,7 @@ static void *connect_without_capability(void *arg)
 	struct transparent_result result;
 
 	capability_keep(0);
-	assert_int_equal(transparent_connect(&f->transparent, &client, &to, &result), -EPERM);
+	assert_int_equal(transparent_connect(f->transparent, &client, &to, &result), -EPERM);
 	assert_int_equal(result.fd, -1);
 	assert_non_null(strstr(result.failed, "CAP_NET_RAW"));
 	assert_non_null(result.hint);
