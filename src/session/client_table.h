@@ -31,7 +31,8 @@ enum client_verdict {
 	CLIENT_TOO_FAST,  /* the bucket is empty */
 };
 
-/* NULL when out of memory; untouched memory costs nothing. @capacity is at least 1. */
+/* NULL when out of memory, or if the kernel has no random bytes; untouched memory costs nothing. @capacity is 1 to
+ * 2^32 - 2. From 8192 on it is divided among up to 16 parts, and clients compete within theirs only. */
 struct client_table *client_table_create(size_t capacity) MUST_CHECK;
 
 /* NULL does nothing. */
