@@ -15,9 +15,9 @@ struct command {
 };
 
 static const struct command commands[] = {
-	{ "run", command_run },   { "check", command_check }, { "routes", command_routes },
-	{ "send", command_send }, { "parse", command_parse }, { "demo", command_demo },
-	{ "help", command_help },
+	{ "run", command_run },       { "check", command_check }, { "routes", command_routes },
+	{ "health", command_health }, { "send", command_send },   { "parse", command_parse },
+	{ "demo", command_demo },     { "help", command_help },
 };
 
 /* More slips than this are another word. */

@@ -15,6 +15,7 @@ enum {
 int command_run(int argc, char **argv);
 int command_check(int argc, char **argv);
 int command_routes(int argc, char **argv);
+int command_health(int argc, char **argv);
 int command_send(int argc, char **argv);
 int command_parse(int argc, char **argv);
 int command_demo(int argc, char **argv);

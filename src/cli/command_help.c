@@ -17,6 +17,7 @@ static const char overview[] =
     "  run     accept connections, check and remove the header, relay the rest\n"
     "  check   validate a configuration and say what would run\n"
     "  routes  set up what transparent mode needs of the kernel, or look at it\n"
+    "  health  ask a running unproxy whether it is alive, or ready\n"
     "  send    connect, send a header, then stdin to socket and socket to stdout\n"
     "  parse   decode one header from a file or stdin, print it as JSON\n"
     "  demo    try it: an application behind a listener, one round trip explained\n"
@@ -85,6 +86,21 @@ static const char routes_text[] =
     "Exit status: 0 done, or all is there; 1 something failed or is missing; 2 usage,\n"
     "or the configuration is invalid.\n";
 
+static const char health_text[] =
+    "Usage: unproxy health [--ready] [-c FILE | HOST:PORT | unix:/path]\n"
+    "\n"
+    "Ask a running unproxy at its admin address, \"admin.listen\" of the configuration,\n"
+    "for /healthz. Prints nothing if all is well, and otherwise what it answered.\n"
+    "\n"
+    "  -c FILE           take the address from FILE; without -c and an address, from\n"
+    "                    UNPROXY_CONFIG\n"
+    "  --ready           ask for /readyz: does it accept connections, and do its\n"
+    "                    applications?\n"
+    "  --timeout-ms N    give up after that time, 1 to 600000 (default: 2000)\n"
+    "\n"
+    "Exit status: 0 healthy; 1 not, or no answer; 2 usage, or the configuration is\n"
+    "invalid.\n";
+
 static const char send_text[] =
     "Usage: unproxy send [options] HOST:PORT | unix:/path\n"
     "\n"
@@ -143,9 +159,9 @@ static const struct {
 	const char *command;
 	const char *text;
 } texts[] = {
-	{ "run", run_text },   { "check", check_text }, { "routes", routes_text },
-	{ "send", send_text }, { "parse", parse_text }, { "demo", demo_text },
-	{ "help", help_text },
+	{ "run", run_text },       { "check", check_text }, { "routes", routes_text },
+	{ "health", health_text }, { "send", send_text },   { "parse", parse_text },
+	{ "demo", demo_text },     { "help", help_text },
 };
 
 static const char *find_text(const char *command)

@@ -10,7 +10,7 @@ import pytest
 from daemon import BINARY
 from limits import DEADLINE
 
-COMMANDS = ["run", "check", "routes", "send", "parse", "demo", "help"]
+COMMANDS = ["run", "check", "routes", "health", "send", "parse", "demo", "help"]
 
 
 def unproxy(*arguments, **options):
@@ -33,13 +33,13 @@ def test_help_fits_a_terminal(command):
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("command", ["run", "check", "routes", "send", "parse", "demo"])
+@pytest.mark.parametrize("command", COMMANDS[:-1])
 def test_every_command_knows_its_help(command):
     assert unproxy(command, "--help").stdout == unproxy("help", command).stdout
 
 
 @pytest.mark.parametrize("typed, meant", [
-    ("rnu", "run"), ("chekc", "check"), ("route", "routes"), ("sedn", "send"),
+    ("rnu", "run"), ("chekc", "check"), ("route", "routes"), ("helath", "health"), ("sedn", "send"),
     ("pasre", "parse"), ("demos", "demo"), ("hlep", "help"),
 ])
 def test_unknown_command_names_the_nearest(typed, meant):
