@@ -55,7 +55,8 @@ struct session_env_options {
 int session_env_open(struct session_env *env, uv_loop_t *loop,
 		     const struct session_env_options *options) MUST_CHECK;
 
-/* No session may be open. Asynchronous: @cb runs when the memory may go. */
+/* No session may be open. Asynchronous: @cb runs when the handles are closed. The memory may go when the loop has run
+ * out: a service that nobody needs any more may still wait for the resolver. */
 void session_env_close(struct session_env *env, void (*cb)(struct session_env *env));
 
 /* End every session. */

@@ -63,6 +63,7 @@ int session_fixture_setup(void **state)
 	open_env(f);
 	f->shared = service_shared_create(1);
 	assert_non_null(f->shared);
+	f->metrics = &f->shared->metrics[0];
 	test_peer_listen(&f->listening, &f->loop, "127.0.0.1:0", 128);
 	test_peer_listen(&f->app, &f->loop, "127.0.0.1:0", 128);
 	*state = f;
@@ -87,16 +88,27 @@ static void close_env(struct session_fixture *f)
 	test_loop_close(&f->loop);
 }
 
+/* Whatever began has ended, once. */
+static void check_counts(const struct session_fixture *f)
+{
+	uint64_t ended = 0;
+
+	assert_int_equal(atomic_load(&f->process.active), 0);
+	assert_int_equal(atomic_load(&f->shared->admission.active), 0);
+	for (unsigned i = 0; i < METRICS_STATES; i++)
+		assert_int_equal(counter_read(&f->metrics->active[i]), 0);
+	for (unsigned i = 0; i < OUTCOME_COUNT; i++)
+		ended += counter_read(&f->metrics->ended[i]);
+	assert_int_equal(ended, counter_read(&f->metrics->accepted));
+}
+
 int session_fixture_teardown(void **state)
 {
 	struct session_fixture *f = *state;
 
 	close_env(f);
-	assert_int_equal(atomic_load(&f->process.active), 0);
-	assert_int_equal(atomic_load(&f->shared->admission.active), 0);
-	assert_int_equal(atomic_load(&f->shared->references), 1);
-	for (unsigned i = 0; i < METRICS_STATES; i++)
-		assert_int_equal(counter_read(&f->shared->metrics[0].active[i]), 0);
+	check_counts(f);
+	assert_int_equal(session_fixture_services(f), 0);
 	service_shared_unref(f->shared);
 	test_peer_close(&f->client);
 	test_peer_close(&f->upstream);
@@ -122,6 +134,8 @@ void session_fixture_load(struct session_fixture *f, const char *upstream, const
 	struct config_error error;
 	int rv;
 
+	config_unref(f->config);
+	f->config = NULL;
 	test_peer_name(&f->app, name);
 	snprintf(app, sizeof app, "\"%s\"", name);
 	snprintf(text, sizeof text, LISTENER, upstream != NULL ? upstream : app,
@@ -146,6 +160,7 @@ void session_fixture_create_service(struct session_fixture *f,
 
 static void serve(struct session_fixture *f, const struct upstream_addresses addresses[2])
 {
+	service_unref(f->service);
 	session_fixture_create_service(f, addresses, &f->service);
 	service_attach(f->service, &f->env);
 	atomic_store(&f->shared->admission.limit, f->config->listeners[0].max_connections);
@@ -168,6 +183,16 @@ void session_fixture_serve_at(struct session_fixture *f, const char *upstream, c
 {
 	session_fixture_load(f, upstream, keys);
 	serve(f, (const struct upstream_addresses[]){ *addresses, *addresses });
+}
+
+void session_fixture_serve_stale_name(struct session_fixture *f, const char *keys)
+{
+	struct upstream_addresses stale = { .count = 1 };
+	char upstream[32];
+
+	stale.list[0] = loopback_address(1, session_fixture_unused_port(f));
+	snprintf(upstream, sizeof upstream, "\"localhost:%u\"", test_peer_port(&f->app));
+	session_fixture_serve_at(f, upstream, keys, &stale);
 }
 
 void session_fixture_connect_from(struct session_fixture *f, const char *from)
@@ -213,11 +238,16 @@ void session_fixture_open(struct session_fixture *f)
 	session_fixture_start(f);
 }
 
-void session_fixture_relay(struct session_fixture *f, const char *text)
+void session_fixture_start_with(struct session_fixture *f, const char *text)
 {
 	session_fixture_connect(f);
 	test_peer_send_text(&f->client, text);
 	session_fixture_start(f);
+}
+
+void session_fixture_relay(struct session_fixture *f, const char *text)
+{
+	session_fixture_start_with(f, text);
 	test_peer_accept(&f->app, &f->upstream);
 	test_loop_settle(&f->loop);
 	assert_int_equal(session_fixture_session(f)->state, SESSION_RELAY);
@@ -258,9 +288,18 @@ void session_fixture_expect_event(struct session_fixture *f, const char *event)
 	assert_string_equal(session_fixture_text(f, "event"), event);
 }
 
+/* The counter is ahead of the lines that have not been read yet. */
+static void expect_counted(struct session_fixture *f, const char *outcome)
+{
+	for (unsigned i = 0; i < OUTCOME_COUNT; i++)
+		if (strcmp(outcome_name((enum outcome)i), outcome) == 0)
+			assert_true(counter_read(&f->metrics->ended[i]) >= ++f->seen[i]);
+}
+
 void session_fixture_expect(struct session_fixture *f, const char *outcome)
 {
 	session_fixture_expect_event(f, "connection");
+	expect_counted(f, outcome);
 	assert_string_equal(session_fixture_text(f, "outcome"), outcome);
 	assert_string_equal(session_fixture_text(f, "listener"), "test");
 }
@@ -298,6 +337,32 @@ void session_fixture_finish(struct session_fixture *f)
 	session_fixture_expect(f, "finished");
 	test_peer_close(&f->upstream);
 	test_peer_close(&f->client);
+}
+
+void session_fixture_mute_app(struct session_fixture *f, const char *at, struct test_peer *first)
+{
+	char name[TEST_PEER_NAME_MAX];
+
+	test_peer_close(&f->app);
+	test_peer_listen(&f->app, &f->loop, at, 0);
+	test_peer_name(&f->app, name);
+	test_peer_connect(first, &f->loop, name, NULL);
+}
+
+unsigned session_fixture_unused_port(struct session_fixture *f)
+{
+	struct test_peer p;
+	unsigned port;
+
+	test_peer_listen(&p, &f->loop, "127.0.0.1:0", 1);
+	port = test_peer_port(&p);
+	test_peer_close(&p);
+	return port;
+}
+
+unsigned session_fixture_services(const struct session_fixture *f)
+{
+	return atomic_load(&f->shared->references) - 1;
 }
 
 void session_fixture_expect_no_upstream(const struct session_fixture *f)

@@ -34,10 +34,12 @@ struct session_fixture {
 	struct admission process;
 	struct session_env env;
 	struct service_shared *shared;
-	struct session_service *service; /* NULL until it is there */
-	bool closed;                     /* the env has */
-	struct test_peer listening;      /* for clients */
-	struct test_peer app;            /* for sessions */
+	const struct listener_metrics *metrics; /* in it */
+	unsigned long seen[OUTCOME_COUNT];      /* lines that session_fixture_expect() has met */
+	struct session_service *service;        /* NULL until it is there */
+	bool closed;                            /* the env has */
+	struct test_peer listening;             /* for clients */
+	struct test_peer app;                   /* for sessions */
 	struct test_peer client;
 	struct test_peer upstream; /* accepted from app */
 	unsigned fds_before;
@@ -47,7 +49,8 @@ struct session_fixture {
 /* cmocka's. The application listens on loopback. */
 int session_fixture_setup(void **state);
 
-/* Ends what is left, and fails if anything stays: sessions, counts, handles, descriptors. */
+/* Ends what is left, and fails if anything stays: sessions, services, counts, handles, descriptors; or if a session
+ * that began did not end in just one way. */
 int session_fixture_teardown(void **state);
 
 /* Load the configuration of a listener whose upstream is @upstream (JSON; NULL: f->app), with more @keys of a
@@ -59,12 +62,15 @@ void session_fixture_create_service(struct session_fixture *f,
 				    const struct upstream_addresses addresses[2],
 				    struct session_service **ret);
 
-/* Load it, and start its service. */
+/* Load it, and start its service. If there is one already this is a reload: that goes with its last session. */
 void session_fixture_serve(struct session_fixture *f, const char *upstream, const char *keys);
 
 /* The same, but the sessions know these @addresses of the upstream. */
 void session_fixture_serve_at(struct session_fixture *f, const char *upstream, const char *keys,
 			      const struct upstream_addresses *addresses);
+
+/* The upstream is a name that resolves to f->app, but the sessions know an address where nobody listens. */
+void session_fixture_serve_stale_name(struct session_fixture *f, const char *keys);
 
 /* Connect f->client, from a trusted place or from @from. */
 void session_fixture_connect(struct session_fixture *f);
@@ -77,7 +83,10 @@ void session_fixture_start(struct session_fixture *f);
 /* Connect and start. */
 void session_fixture_open(struct session_fixture *f);
 
-/* Connect, send @text, start, and accept f->upstream. */
+/* Connect, send @text, start. */
+void session_fixture_start_with(struct session_fixture *f, const char *text);
+
+/* The same, and accept f->upstream. */
 void session_fixture_relay(struct session_fixture *f, const char *text);
 
 /* The open session, the only one. */
@@ -86,7 +95,7 @@ struct session *session_fixture_session(const struct session_fixture *f);
 /* The next line of the log is about this event; it becomes f->line. */
 void session_fixture_expect_event(struct session_fixture *f, const char *event);
 
-/* The next access line is about this outcome; it becomes f->line. */
+/* The next access line is about this outcome, which is counted; it becomes f->line. */
 void session_fixture_expect(struct session_fixture *f, const char *outcome);
 
 /* Run until no session is open; for when nothing is logged. */
@@ -98,6 +107,16 @@ long session_fixture_number(const struct session_fixture *f, const char *key);
 
 /* End both sides in order, and expect the outcome `finished`. */
 void session_fixture_finish(struct session_fixture *f);
+
+/* Let f->app listen at @at with a backlog of 0, which has room for one connection, and let @first take it: it answers no
+ * more until somebody accepts. */
+void session_fixture_mute_app(struct session_fixture *f, const char *at, struct test_peer *first);
+
+/* A port of 127.0.0.1 where nobody listens. */
+unsigned session_fixture_unused_port(struct session_fixture *f);
+
+/* Services that are still there, of this reload and of those before. */
+unsigned session_fixture_services(const struct session_fixture *f);
 
 /* Nobody has connected to f->app. */
 void session_fixture_expect_no_upstream(const struct session_fixture *f);

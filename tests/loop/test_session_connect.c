@@ -16,41 +16,15 @@
 #include <cmocka.h>
 
 #include "lib/test_loop.h"
+#include "loop/resolver_block.h"
 #include "loop/session_fixture.h"
 
 /* No resolver has to be asked to know that this is no name. */
 #define BAD_NAME "no..name"
 
-/* Threads of libuv's pool, which resolve names. */
-#define POOL_THREADS 4
-
 #define BULK 60000
 
 static uint8_t bulk[BULK];
-
-/* A backlog of 0 has room for one connection, and @first takes it: the application answers no more until somebody
- * accepts. */
-static void make_app_mute(struct session_fixture *f, const char *at, struct test_peer *first)
-{
-	char name[TEST_PEER_NAME_MAX];
-
-	test_peer_close(&f->app);
-	test_peer_listen(&f->app, &f->loop, at, 0);
-	test_peer_name(&f->app, name);
-	test_peer_connect(first, &f->loop, name, NULL);
-}
-
-/* A port of 127.0.0.1 where nobody listens. */
-static unsigned unused_port(struct session_fixture *f)
-{
-	struct test_peer p;
-	unsigned port;
-
-	test_peer_listen(&p, &f->loop, "127.0.0.1:0", 1);
-	port = test_peer_port(&p);
-	test_peer_close(&p);
-	return port;
-}
 
 static struct upstream_addresses one_address(struct address a)
 {
@@ -65,16 +39,6 @@ static void serve_unix(struct session_fixture *f, const char *keys)
 	session_fixture_serve(f, upstream, keys);
 }
 
-/* A name that resolves to f->app, while the sessions still have an address where nobody listens. */
-static void serve_stale_name(struct session_fixture *f, const char *keys)
-{
-	struct upstream_addresses stale = one_address(loopback_address(1, unused_port(f)));
-	char upstream[32];
-
-	snprintf(upstream, sizeof upstream, "\"localhost:%u\"", test_peer_port(&f->app));
-	session_fixture_serve_at(f, upstream, keys, &stale);
-}
-
 /* No parser would let it pass. */
 static void rename_upstream(struct session_fixture *f, const char *host)
 {
@@ -84,13 +48,6 @@ static void rename_upstream(struct session_fixture *f, const char *host)
 		free(l->upstream[i].host);
 		l->upstream[i].host = strdup(host);
 	}
-}
-
-static void start_with(struct session_fixture *f, const char *text)
-{
-	session_fixture_connect(f);
-	test_peer_send_text(&f->client, text);
-	session_fixture_start(f);
 }
 
 static void expect_refused(struct session_fixture *f, const char *outcome)
@@ -108,7 +65,7 @@ static void expect_refused(struct session_fixture *f, const char *outcome)
 static void test_the_next_address_is_tried_when_one_refuses(void **state)
 {
 	struct session_fixture *f = *state;
-	unsigned refusing = unused_port(f);
+	unsigned refusing = session_fixture_unused_port(f);
 	struct upstream_addresses addresses = { .count = 3 };
 	char app[TEST_PEER_NAME_MAX];
 
@@ -117,13 +74,13 @@ static void test_the_next_address_is_tried_when_one_refuses(void **state)
 	addresses.list[1] = loopback_address(2, refusing);
 	addresses.list[2] = loopback_address(1, test_peer_port(&f->app));
 	session_fixture_serve_at(f, NULL, "", &addresses);
-	start_with(f, HEADER "hello");
+	session_fixture_start_with(f, HEADER "hello");
 	test_peer_accept(&f->app, &f->upstream);
 	test_peer_expect_text(&f->upstream, "hello");
 	session_fixture_finish(f);
 	assert_string_equal(session_fixture_text(f, "upstream"), app);
 
-	start_with(f, HEADER); /* without a payload, it is an event that tells */
+	session_fixture_start_with(f, HEADER); /* without a payload, it is an event that tells */
 	test_peer_accept(&f->app, &f->upstream);
 	session_fixture_finish(f);
 }
@@ -131,16 +88,16 @@ static void test_the_next_address_is_tried_when_one_refuses(void **state)
 static void test_when_all_refuse_the_client_is_refused(void **state)
 {
 	struct session_fixture *f = *state;
-	unsigned refusing = unused_port(f);
+	unsigned refusing = session_fixture_unused_port(f);
 	struct upstream_addresses addresses = { .count = 2 };
 
 	addresses.list[0] = loopback_address(1, refusing);
 	addresses.list[1] = loopback_address(2, refusing);
 	session_fixture_serve_at(f, NULL, "", &addresses);
-	start_with(f, HEADER);
+	session_fixture_start_with(f, HEADER);
 	expect_refused(f, "upstream_refused");
 	assert_string_equal(session_fixture_text(f, "reason"), "connection refused");
-	start_with(f, HEADER "hello");
+	session_fixture_start_with(f, HEADER "hello");
 	expect_refused(f, "upstream_refused");
 	assert_int_equal(session_fixture_number(f, "bytes_in"), 0);
 }
@@ -161,7 +118,7 @@ static void test_the_family_of_the_client_picks_the_upstream(void **state)
 	session_fixture_finish(f);
 	assert_string_equal(session_fixture_text(f, "upstream"), name);
 
-	start_with(f, "PROXY TCP6 2001:db8::7 2001:db8::1 1 2\r\n");
+	session_fixture_start_with(f, "PROXY TCP6 2001:db8::7 2001:db8::1 1 2\r\n");
 	test_peer_accept(&app6, &f->upstream);
 	session_fixture_finish(f);
 	assert_string_equal(session_fixture_text(f, "upstream"), f->unix_text);
@@ -175,7 +132,7 @@ static void test_a_missing_unix_socket_refuses(void **state)
 	struct session_fixture *f = *state;
 
 	serve_unix(f, "");
-	start_with(f, HEADER "hello");
+	session_fixture_start_with(f, HEADER "hello");
 	expect_refused(f, "upstream_refused");
 	assert_string_equal(session_fixture_text(f, "reason"), "no such file or directory");
 	assert_string_equal(session_fixture_text(f, "upstream"), f->unix_text);
@@ -188,7 +145,7 @@ static void test_a_full_backlog_is_waited_out(void **state)
 	struct test_peer first;
 	struct test_peer accepted;
 
-	make_app_mute(f, f->unix_text, &first);
+	session_fixture_mute_app(f, f->unix_text, &first);
 	serve_unix(f, "");
 	session_fixture_connect(f);
 	test_peer_send_text(&f->client, HEADER);
@@ -216,9 +173,9 @@ static void test_a_backlog_that_stays_full_times_out(void **state)
 	struct session_fixture *f = *state;
 	struct test_peer first;
 
-	make_app_mute(f, f->unix_text, &first);
+	session_fixture_mute_app(f, f->unix_text, &first);
 	serve_unix(f, "\"connect_timeout_ms\": 30");
-	start_with(f, HEADER "hello");
+	session_fixture_start_with(f, HEADER "hello");
 	expect_refused(f, "upstream_timeout");
 	assert_string_equal(session_fixture_text(f, "reason"), "the unix socket's backlog is full");
 	test_peer_close(&first);
@@ -231,9 +188,9 @@ static void test_an_upstream_that_does_not_answer_times_out(void **state)
 	struct session_fixture *f = *state;
 	struct test_peer first;
 
-	make_app_mute(f, "127.0.0.1:0", &first);
+	session_fixture_mute_app(f, "127.0.0.1:0", &first);
 	session_fixture_serve(f, NULL, "\"connect_timeout_ms\": 20");
-	start_with(f, HEADER "hello");
+	session_fixture_start_with(f, HEADER "hello");
 	assert_int_equal(session_fixture_session(f)->state, SESSION_CONNECT);
 	expect_refused(f, "upstream_timeout");
 	test_peer_close(&first);
@@ -244,9 +201,9 @@ static void test_a_client_may_reset_meanwhile(void **state)
 	struct session_fixture *f = *state;
 	struct test_peer first;
 
-	make_app_mute(f, "127.0.0.1:0", &first);
+	session_fixture_mute_app(f, "127.0.0.1:0", &first);
 	session_fixture_serve(f, NULL, "");
-	start_with(f, HEADER "hello");
+	session_fixture_start_with(f, HEADER "hello");
 	test_loop_settle(&f->loop);
 	test_peer_reset(&f->client);
 	session_fixture_expect(f, "client_reset");
@@ -261,9 +218,9 @@ static void test_a_client_may_end_meanwhile(void **state)
 	struct test_peer first;
 	struct test_peer accepted;
 
-	make_app_mute(f, f->unix_text, &first);
+	session_fixture_mute_app(f, f->unix_text, &first);
 	serve_unix(f, "");
-	start_with(f, HEADER);
+	session_fixture_start_with(f, HEADER);
 	test_peer_send_text(&f->client, "all there is");
 	test_peer_shutdown(&f->client);
 	test_loop_settle(&f->loop);
@@ -283,7 +240,7 @@ static void test_an_upstream_that_breaks_meanwhile_is_an_error(void **state)
 	struct session_fixture *f = *state;
 
 	session_fixture_serve(f, NULL, "");
-	start_with(f, HEADER);
+	session_fixture_start_with(f, HEADER);
 	assert_int_equal(session_fixture_session(f)->state, SESSION_CONNECT);
 	test_peer_reset(&f->app);
 	expect_refused(f, "upstream_error");
@@ -319,13 +276,13 @@ static void test_a_name_is_resolved_again_when_its_addresses_refuse(void **state
 	char app[TEST_PEER_NAME_MAX];
 
 	test_peer_name(&f->app, app);
-	serve_stale_name(f, "");
-	start_with(f, HEADER "hello");
+	session_fixture_serve_stale_name(f, "");
+	session_fixture_start_with(f, HEADER "hello");
 	test_peer_accept(&f->app, &f->upstream);
 	test_peer_expect_text(&f->upstream, "hello");
 	session_fixture_finish(f);
 	assert_string_equal(session_fixture_text(f, "upstream"), app);
-	start_with(f, HEADER); /* the next one knows */
+	session_fixture_start_with(f, HEADER); /* the next one knows */
 	assert_false(f->service->upstream[0].resolving);
 	test_peer_accept(&f->app, &f->upstream);
 	session_fixture_finish(f);
@@ -339,9 +296,9 @@ static void test_sessions_wait_for_one_answer_together(void **state)
 	struct test_peer clients[WAITING];
 	struct test_peer upstream;
 
-	serve_stale_name(f, "");
+	session_fixture_serve_stale_name(f, "");
 	for (unsigned i = 0; i < WAITING; i++) {
-		start_with(f, HEADER "hello");
+		session_fixture_start_with(f, HEADER "hello");
 		clients[i] = f->client;
 		f->client.fd = -1;
 	}
@@ -361,9 +318,9 @@ static void test_a_name_is_resolved_again_only_once(void **state)
 {
 	struct session_fixture *f = *state;
 
-	serve_stale_name(f, "");
+	session_fixture_serve_stale_name(f, "");
 	test_peer_close(&f->app); /* nobody listens at the new address either */
-	start_with(f, HEADER "hello");
+	session_fixture_start_with(f, HEADER "hello");
 	expect_refused(f, "upstream_refused");
 }
 
@@ -371,9 +328,9 @@ static void test_a_name_that_is_gone_refuses(void **state)
 {
 	struct session_fixture *f = *state;
 
-	serve_stale_name(f, "");
+	session_fixture_serve_stale_name(f, "");
 	rename_upstream(f, BAD_NAME);
-	start_with(f, HEADER "hello");
+	session_fixture_start_with(f, HEADER "hello");
 	expect_refused(f, "upstream_refused");
 	session_fixture_expect_no_upstream(f);
 }
@@ -385,53 +342,10 @@ static void test_a_question_that_cannot_be_asked_refuses(void **state)
 
 	memset(name, 'a', sizeof name - 1);
 	name[sizeof name - 1] = '\0';
-	serve_stale_name(f, "");
+	session_fixture_serve_stale_name(f, "");
 	rename_upstream(f, name);
-	start_with(f, HEADER "hello");
+	session_fixture_start_with(f, HEADER "hello");
 	expect_refused(f, "upstream_refused");
-}
-
-/* Work that keeps the resolver's threads from everything else. */
-static struct {
-	uv_sem_t end;
-	uv_work_t work[POOL_THREADS];
-	unsigned count;
-} blockade;
-
-static void block(uv_work_t *work)
-{
-	(void)work;
-	uv_sem_wait(&blockade.end);
-}
-
-static void on_unblocked(uv_work_t *work, int status)
-{
-	(void)work;
-	(void)status;
-	blockade.count--;
-}
-
-static bool is_unblocked(void *data)
-{
-	(void)data;
-	return blockade.count == 0;
-}
-
-static void block_resolver(struct session_fixture *f)
-{
-	assert_int_equal(uv_sem_init(&blockade.end, 0), 0);
-	for (; blockade.count < POOL_THREADS; blockade.count++)
-		assert_int_equal(
-		    uv_queue_work(&f->loop, &blockade.work[blockade.count], block, on_unblocked),
-		    0);
-}
-
-static void unblock_resolver(struct session_fixture *f)
-{
-	for (unsigned i = 0; i < POOL_THREADS; i++)
-		uv_sem_post(&blockade.end);
-	test_loop_until(&f->loop, is_unblocked, NULL, "the end of the blockade");
-	uv_sem_destroy(&blockade.end);
 }
 
 static bool has_answer(void *data)
@@ -443,12 +357,12 @@ static void test_a_slow_resolver_is_part_of_the_connect_timeout(void **state)
 {
 	struct session_fixture *f = *state;
 
-	block_resolver(f);
-	serve_stale_name(f, "\"connect_timeout_ms\": 20");
-	start_with(f, HEADER "hello");
+	resolver_block(&f->loop);
+	session_fixture_serve_stale_name(f, "\"connect_timeout_ms\": 20");
+	session_fixture_start_with(f, HEADER "hello");
 	assert_true(session_fixture_session(f)->resolving);
 	expect_refused(f, "upstream_timeout");
-	unblock_resolver(f);
+	resolver_unblock(&f->loop);
 	test_loop_until(&f->loop, has_answer, &f->service->upstream[0], "the answer");
 }
 
@@ -457,14 +371,14 @@ static void test_a_question_is_given_up_at_the_end(void **state)
 {
 	struct session_fixture *f = *state;
 
-	block_resolver(f);
-	serve_stale_name(f, "");
-	start_with(f, HEADER "hello");
+	resolver_block(&f->loop);
+	session_fixture_serve_stale_name(f, "");
+	session_fixture_start_with(f, HEADER "hello");
 	session_env_end_sessions(&f->env, OUTCOME_shutdown);
 	session_fixture_expect(f, "shutdown");
 	upstream_stop(&f->service->upstream[0]);
 	test_loop_until(&f->loop, has_answer, &f->service->upstream[0], "the end of the question");
-	unblock_resolver(f);
+	resolver_unblock(&f->loop);
 	test_peer_expect_reset(&f->client);
 }
 
@@ -483,7 +397,7 @@ static void test_after_a_timeout_the_next_client_has_fresh_addresses(void **stat
 	stale = one_address(loopback_address(1, test_peer_port(&mute)));
 	snprintf(upstream, sizeof upstream, "\"localhost:%u\"", test_peer_port(&f->app));
 	session_fixture_serve_at(f, upstream, "\"connect_timeout_ms\": 20", &stale);
-	start_with(f, HEADER "hello");
+	session_fixture_start_with(f, HEADER "hello");
 	expect_refused(f, "upstream_timeout");
 	test_loop_until(&f->loop, has_answer, &f->service->upstream[0], "the answer");
 	session_fixture_relay(f, HEADER);
@@ -502,11 +416,11 @@ static void test_a_timeout_and_no_resolver_comes_with_a_hint(void **state)
 
 	memset(name, 'a', sizeof name - 1);
 	name[sizeof name - 1] = '\0';
-	make_app_mute(f, "127.0.0.1:0", &first);
+	session_fixture_mute_app(f, "127.0.0.1:0", &first);
 	stale = one_address(loopback_address(1, test_peer_port(&f->app)));
 	session_fixture_serve_at(f, "\"name:80\"", "\"connect_timeout_ms\": 20", &stale);
 	rename_upstream(f, name);
-	start_with(f, HEADER "hello");
+	session_fixture_start_with(f, HEADER "hello");
 	expect_refused(f, "upstream_timeout");
 	assert_non_null(strstr(session_fixture_text(f, "hint"), "resolver"));
 	test_peer_close(&first);
@@ -541,7 +455,7 @@ int main(void)
 
 	for (size_t i = 0; i < sizeof bulk; i++)
 		bulk[i] = (uint8_t)(i * 31 >> 3);
-	signal(SIGPIPE, SIG_IGN);             /* as the server does */
-	setenv("UV_THREADPOOL_SIZE", "4", 1); /* POOL_THREADS */
+	signal(SIGPIPE, SIG_IGN); /* as the server does */
+	resolver_block_init();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
