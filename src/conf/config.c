@@ -38,6 +38,13 @@ bool listener_config_same_socket(const struct listener_config *a, const struct l
 	       (!is_new_port || strcmp(a->name, b->name) == 0);
 }
 
+static void strings_free(char **list, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(list[i]);
+	free(list);
+}
+
 static void listener_fini(struct listener_config *l)
 {
 	free(l->name);
@@ -45,6 +52,9 @@ static void listener_fini(struct listener_config *l)
 	for (size_t i = 0; i < ARRAY_SIZE(l->upstream); i++)
 		endpoint_fini(&l->upstream[i]);
 	cidr_set_destroy(l->trusted);
+	cidr_set_destroy(l->clients_allow);
+	cidr_set_destroy(l->clients_deny);
+	strings_free(l->vpc_endpoints, l->vpc_endpoint_count);
 }
 
 void config_unref(struct config *c)
@@ -57,5 +67,7 @@ void config_unref(struct config *c)
 	free(c->listeners);
 	free(c->user);
 	free(c->log_output);
+	endpoint_fini(&c->admin_listen);
+	strings_free(c->files, c->file_count);
 	free(c);
 }

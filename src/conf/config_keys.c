@@ -22,6 +22,7 @@
 
 static_assert(sizeof(enum config_log_level) == sizeof(unsigned), "choices are stored as unsigned");
 static_assert(sizeof(enum config_log_format) == sizeof(unsigned), "choices are stored as unsigned");
+static_assert(sizeof(enum config_send_proxy) == sizeof(unsigned), "choices are stored as unsigned");
 
 static const char *const header_choices[] = { "require", "optional", NULL };
 static const char *const untrusted_choices[] = { "reject", "pass", NULL };
@@ -81,6 +82,78 @@ static const struct config_key routing_keys[] = {
 
 static const struct config_table routing_table = { "transparent_routing", routing_keys,
 						   ARRAY_SIZE(routing_keys) };
+
+static const struct config_key admin_keys[] = {
+	{ .name = "listen",
+	  .kind = CONFIG_OWN,
+	  .read = config_read_admin_listen,
+	  .form = "\"ADDRESS:PORT\", \"[::]:PORT\" or \"unix:/path\"",
+	  .help = "where /metrics, /healthz, /readyz and /connections are asked for" },
+};
+
+static const struct config_table admin_table = { "admin", admin_keys, ARRAY_SIZE(admin_keys) };
+
+static const struct config_key clients_keys[] = {
+	{ .name = "allow",
+	  .kind = CONFIG_OWN,
+	  .read = config_read_clients_allow,
+	  .form = "an array of networks, addresses and names from proxy_lists, such as "
+		  "[\"203.0.113.0/24\"]",
+	  .help = "only these effective clients are served" },
+	{ .name = "deny",
+	  .kind = CONFIG_OWN,
+	  .read = config_read_clients_deny,
+	  .form = "an array of networks, addresses and names from proxy_lists, such as "
+		  "[\"203.0.113.0/24\"]",
+	  .help = "these are not, even if allowed" },
+	{ .name = "vpc_endpoints",
+	  .kind = CONFIG_OWN,
+	  .read = config_read_vpc_endpoints,
+	  .form = "an array of ids, such as [\"vpce-08d2bf15fac5001c9\"]",
+	  .help = "only what comes through these AWS PrivateLink endpoints is served" },
+};
+
+static const struct config_table clients_table = { "listeners[].clients", clients_keys,
+						   ARRAY_SIZE(clients_keys) };
+
+static const struct config_key rate_keys[] = {
+	{ .name = "per_second",
+	  .kind = CONFIG_UINT,
+	  MEMBER(struct listener_config, connection_rate_per_client.per_second),
+	  .min = 1,
+	  .max = 1000000,
+	  .form = "a whole number from 1 to 1000000",
+	  .required = true,
+	  .help = "new connections of one client" },
+	{ .name = "burst",
+	  .kind = CONFIG_UINT,
+	  MEMBER(struct listener_config, connection_rate_per_client.burst),
+	  .min = 1,
+	  .max = 1000000,
+	  .fallback_text = "per_second",
+	  .help = "how many may come at once after a pause" },
+};
+
+const struct config_table config_rate_table = { "listeners[].connection_rate_per_client", rate_keys,
+						ARRAY_SIZE(rate_keys) };
+
+static const struct config_key upstream_check_keys[] = {
+	{ .name = "interval_ms",
+	  .kind = CONFIG_UINT,
+	  MEMBER(struct listener_config, upstream_check_interval_ms),
+	  .max = 3600000,
+	  .fallback = 5000,
+	  .help = "how often to see whether the upstream accepts; 0: never" },
+	{ .name = "close_listener",
+	  .kind = CONFIG_BOOL,
+	  MEMBER(struct listener_config, upstream_check_close_listener),
+	  .fallback = false,
+	  .help = "refuse connections while the upstream does" },
+};
+
+static const struct config_table upstream_check_table = { "listeners[].upstream_check",
+							  upstream_check_keys,
+							  ARRAY_SIZE(upstream_check_keys) };
 
 static const struct config_key listener_keys[] = {
 	{ .name = "name",
@@ -162,13 +235,26 @@ static const struct config_key listener_keys[] = {
 	  .help = "at once; 0: what the file-descriptor limit allows" },
 	{ .name = "max_connections_per_client",
 	  .kind = CONFIG_UINT,
+	  MEMBER(struct listener_config, max_connections_per_client),
 	  .max = 1000000,
 	  .fallback = 0,
-	  .later = "limits per client are",
 	  .help = "at once, of one effective client; 0: no limit" },
-	{ .name = "clients",
+	{ .name = "connection_rate_per_client",
 	  .kind = CONFIG_OWN,
-	  .later = "lists of clients are",
+	  .read = config_read_rate,
+	  .form = "an object such as {\"per_second\": 10, \"burst\": 50}",
+	  .help = "new connections of one effective client" },
+	{ .name = "max_tracked_clients",
+	  .kind = CONFIG_UINT,
+	  MEMBER(struct listener_config, max_tracked_clients),
+	  .min = 1024,
+	  .max = 10000000,
+	  .fallback = 65536,
+	  .help = "how many clients the two limits remember" },
+	{ .name = "clients",
+	  .kind = CONFIG_OBJECT,
+	  .table = &clients_table,
+	  .form = "an object with the lists \"allow\", \"deny\" or \"vpc_endpoints\"",
 	  .help = "which effective clients are served" },
 	{ .name = "transparent",
 	  .kind = CONFIG_BOOL,
@@ -182,10 +268,15 @@ static const struct config_key listener_keys[] = {
 	  .help = "accept sources in 127.0.0.0/8 and ::1, which an application may trust" },
 	{ .name = "send_proxy",
 	  .kind = CONFIG_CHOICE,
+	  MEMBER(struct listener_config, send_proxy),
 	  .choices = send_proxy_choices,
-	  .fallback = 0,
-	  .later = "sending a header is",
+	  .fallback = CONFIG_SEND_OFF,
 	  .help = "write a fresh header to the upstream" },
+	{ .name = "upstream_check",
+	  .kind = CONFIG_OBJECT,
+	  .table = &upstream_check_table,
+	  .form = "an object such as {\"interval_ms\": 5000}; 0 turns the check off",
+	  .help = "whether the upstream accepts connections" },
 };
 
 const struct config_table config_listener_table = { "listeners[]", listener_keys,
@@ -237,7 +328,7 @@ static const struct config_key root_keys[] = {
 	  .read = config_read_proxy_lists,
 	  .form = "an object: names, each with an array of networks or {\"file\": \"nlb.json\"}",
 	  .fallback_text = "{}",
-	  .help = "named lists for trusted_proxies" },
+	  .help = "named lists for trusted_proxies and clients" },
 	{ .name = "listeners",
 	  .kind = CONFIG_OWN,
 	  .read = config_read_listeners,
@@ -256,10 +347,17 @@ static const struct config_key root_keys[] = {
 	  .table = &routing_table,
 	  .form = "an object",
 	  .help = "mark and table of `unproxy routes`" },
+	/* behind listeners, whose places are taken */
 	{ .name = "admin",
-	  .kind = CONFIG_OWN,
-	  .later = "the admin listener is",
+	  .kind = CONFIG_OBJECT,
+	  .table = &admin_table,
+	  .form = "an object such as {\"listen\": \"127.0.0.1:9100\"}",
 	  .help = "metrics and health" },
+	{ .name = "watch",
+	  .kind = CONFIG_BOOL,
+	  MEMBER(struct config, watch),
+	  .fallback = false,
+	  .help = "reload when the configuration or a list file changes" },
 	{ .name = "log",
 	  .kind = CONFIG_OBJECT,
 	  .table = &log_table,
@@ -275,8 +373,11 @@ static const struct config_key root_keys[] = {
 
 const struct config_table config_root_table = { "", root_keys, ARRAY_SIZE(root_keys) };
 
-static const struct config_table *const all_tables[] = { &config_root_table, &log_table,
-							 &routing_table, &config_listener_table };
+/* A key that is in several belongs in the first. */
+static const struct config_table *const all_tables[] = {
+	&config_root_table, &log_table,         &routing_table,        &config_listener_table,
+	&clients_table,     &config_rate_table, &upstream_check_table, &admin_table,
+};
 
 const struct config_key *config_key_find(const struct config_table *t, const char *name)
 {
@@ -310,16 +411,9 @@ static const struct config_key *nearest(const struct config_table *t, const char
 	return best;
 }
 
-/* May the key stand in a configuration of this version? */
-static bool is_known(const struct config_key *key)
-{
-	return key->later == NULL || key->kind != CONFIG_OWN;
-}
-
 void config_key_suggest(const struct config_table *t, const char *name, struct strbuf *out)
 {
 	const struct config_key *near = nearest(t, name);
-	const char *separator = "";
 
 	for (size_t i = 0; i < ARRAY_SIZE(all_tables); i++) {
 		if (config_key_find(all_tables[i], name) == NULL)
@@ -335,12 +429,8 @@ void config_key_suggest(const struct config_table *t, const char *name, struct s
 		return;
 	}
 	strbuf_puts(out, "the keys here are ");
-	for (size_t i = 0; i < t->count; i++) {
-		if (is_known(&t->keys[i])) {
-			strbuf_printf(out, "%s\"%s\"", separator, t->keys[i].name);
-			separator = ", ";
-		}
-	}
+	for (size_t i = 0; i < t->count; i++)
+		strbuf_printf(out, "%s\"%s\"", i > 0 ? ", " : "", t->keys[i].name);
 }
 
 static void describe_choices(const char *const *choices, struct strbuf *out)
@@ -379,8 +469,11 @@ void config_key_describe(const struct config_key *key, struct strbuf *out)
 	}
 }
 
-void config_key_default(const struct config_key *key, struct strbuf *out)
+/* As JSON, or nothing where there is none. */
+static void add_default(const struct config_key *key, struct strbuf *out)
 {
+	if (key->required)
+		return;
 	if (key->fallback_text != NULL)
 		strbuf_printf(out, key->kind == CONFIG_TEXT ? "\"%s\"" : "%s", key->fallback_text);
 	else if (key->kind == CONFIG_CHOICE)
@@ -395,9 +488,8 @@ void config_key_default(const struct config_key *key, struct strbuf *out)
 
 static void list_key(const struct config_table *t, const struct config_key *key, struct strbuf *out)
 {
-	strbuf_printf(out, "%s%s%s\t%s\t", t->path, t->path[0] != '\0' ? "." : "", key->name,
-		      key->later != NULL ? "later" : "now");
-	config_key_default(key, out);
+	strbuf_printf(out, "%s%s%s\t", t->path, t->path[0] != '\0' ? "." : "", key->name);
+	add_default(key, out);
 	strbuf_putc(out, '\t');
 	config_key_describe(key, out);
 	strbuf_printf(out, "\t%s\n", key->help);
@@ -407,7 +499,6 @@ void config_keys_list(struct strbuf *out)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(all_tables); i++)
 		for (size_t j = 0; j < all_tables[i]->count; j++)
-			if (is_known(&all_tables[i]->keys[j]) &&
-			    all_tables[i]->keys[j].kind != CONFIG_OBJECT)
+			if (all_tables[i]->keys[j].kind != CONFIG_OBJECT)
 				list_key(all_tables[i], &all_tables[i]->keys[j], out);
 }

@@ -32,18 +32,16 @@ struct config_key {
 	const char *name;
 	enum config_kind kind;
 	size_t offset;              /* of the member in the table's structure [bytes] */
-	size_t size;                /* of the member [bytes]; 0: there is none, only check */
+	size_t size;                /* of the member [bytes]; 0: `read` knows it */
 	unsigned min, max;          /* numbers; CONFIG_TEXT: max is the longest [bytes] */
 	const char *zero;           /* CONFIG_UINT: the word that is written for 0 */
 	const char *const *choices; /* CONFIG_CHOICE: NULL-terminated */
 	unsigned fallback;          /* default, unless required: number or choice */
-	const char *fallback_text;  /* CONFIG_TEXT: default, or NULL */
+	const char *fallback_text;  /* CONFIG_TEXT: default, or NULL; others: as it is documented */
 	const struct config_table *table;
 	config_read_fn read;
-	const char *form;  /* what a value looks like, if the kind does not say it all or the key
-	                    * is required; it completes "must be …" */
-	const char *later; /* not in this version, only the default is accepted; it completes
-	                    * "… not in this version yet". CONFIG_OWN: no value is accepted */
+	const char *form; /* what a value looks like, if the kind does not say it all or the key
+	                   * is required; it completes "must be …" */
 	bool required;
 	const char *help;
 };
@@ -57,6 +55,7 @@ struct config_table {
 extern const struct config_table config_root_table;      /* struct config */
 extern const struct config_table config_listener_table;  /* struct listener_config */
 extern const struct config_table config_pair_table;      /* struct listener_config, of upstream */
+extern const struct config_table config_rate_table;      /* struct listener_config */
 extern const struct config_table config_list_file_table; /* struct config_list_file */
 
 /* NULL if there is none of this name. */
@@ -68,11 +67,7 @@ void config_key_suggest(const struct config_table *t, const char *name, struct s
 /* Complete "must be …": "a whole number from 1 to 600000". */
 void config_key_describe(const struct config_key *key, struct strbuf *out);
 
-/* The default as JSON, or nothing where there is none. */
-void config_key_default(const struct config_key *key, struct strbuf *out);
-
-/* One line for every key that may be written in this version: path, "now" or "later" (only the default is accepted),
- * default, what a value looks like, help; with tabs between them. */
+/* One line for every key: path, default, what a value looks like, help; with tabs between them. */
 void config_keys_list(struct strbuf *out);
 
 #endif

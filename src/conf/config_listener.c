@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The readers of listeners[] and of what in it is more than a number or a word. */
+/* The readers of listeners[], of its addresses and versions, and of the admin listener's. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,6 +168,22 @@ static int check_transparent(const struct config_place *at, const struct listene
 	return 0;
 }
 
+static int check_gating(const struct config_place *at, const struct listener_config *l)
+{
+	struct config_place check = member_or_whole(at, "upstream_check");
+	struct config_place close = member_or_whole(&check, "close_listener");
+
+	if (!l->upstream_check_close_listener)
+		return 0;
+	if (l->listen.kind == ENDPOINT_UNIX)
+		return config_refuse(&close, "a unix socket cannot be closed and opened again; let "
+					     "the health check ask for /readyz of \"admin\"");
+	if (l->upstream_check_interval_ms == 0)
+		return config_refuse(&close, "with \"interval_ms\" 0 nobody sees that the "
+					     "upstream is down; set it to 1 or more");
+	return 0;
+}
+
 static int read_listener(struct config_reading *r, const struct config_place *at, size_t index)
 {
 	struct listener_config *l = &r->config->listeners[index];
@@ -179,6 +195,8 @@ static int read_listener(struct config_reading *r, const struct config_place *at
 	if (rv != 0)
 		return rv;
 	rv = check_transparent(at, l);
+	if (rv == 0)
+		rv = check_gating(at, l);
 	if (rv != 0)
 		return rv;
 	if (l->name == NULL)
@@ -209,5 +227,19 @@ int config_read_listeners(struct config_reading *r, const struct config_place *a
 
 		rv = read_listener(r, &place, i);
 	}
+	return rv;
+}
+
+int config_read_admin_listen(struct config_reading *r, const struct config_place *at,
+			     const struct config_key *key, void *base)
+{
+	struct config *c = base;
+	int rv = read_endpoint(at, key, false, &c->admin_listen);
+
+	(void)r;
+	for (size_t i = 0; rv == 0 && i < c->listener_count; i++)
+		if (same_place(&c->listeners[i].listen, &c->admin_listen))
+			rv = config_refuse(at, "listeners[%zu] listens on %s already", i,
+					   c->listeners[i].listen.text);
 	return rv;
 }

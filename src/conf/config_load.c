@@ -12,20 +12,41 @@
 #include "conf/config_place.h"
 #include "conf/config_read.h"
 
-/* A document whose text and root are set becomes a configuration, or nothing. */
-static int read_document(const struct config_document *d, const char *directory,
-			 struct config **ret)
+static int check_watch(const struct config_place *root, const struct config *c)
 {
-	struct config_reading r = { .config = config_create(), .directory = directory };
+	struct config_place watch = { root->document, root,
+				      cJSON_GetObjectItemCaseSensitive(root->value, "watch") };
+
+	if (!c->watch || c->file_count > 0)
+		return 0;
+	return config_refuse(&watch, "there is nothing to watch: neither the configuration nor one "
+				     "of \"proxy_lists\" is a file; remove the key, or give "
+				     "the configuration by -c FILE");
+}
+
+static int read_root(struct config_reading *r, const struct config_document *d)
+{
 	struct config_place root = { d, NULL, d->root };
 	int rv;
 
-	if (r.config == NULL)
-		return config_no_memory(d);
-	if (cJSON_IsObject(d->root))
-		rv = config_read_object(&r, &root, &config_root_table, r.config);
+	if (!cJSON_IsObject(d->root))
+		return config_refuse(&root, "must be an object");
+	rv = config_read_object(r, &root, &config_root_table, r->config);
+	return rv == 0 ? check_watch(&root, r->config) : rv;
+}
+
+/* A document whose text and root are set becomes a configuration, or nothing. @path is where it was read, or NULL if
+ * that is no file. */
+static int read_document(const struct config_document *d, const char *path, const char *directory,
+			 struct config **ret)
+{
+	struct config_reading r = { .config = config_create(), .directory = directory };
+	int rv;
+
+	if (r.config == NULL || (path != NULL && config_add_file(r.config, path) != 0))
+		rv = config_no_memory(d);
 	else
-		rv = config_refuse(&root, "must be an object");
+		rv = read_root(&r, d);
 	config_reading_fini(&r);
 	if (rv == 0)
 		*ret = r.config;
@@ -36,8 +57,8 @@ static int read_document(const struct config_document *d, const char *directory,
 
 int config_load_file(const char *path, struct config **ret, struct config_error *reterr)
 {
-	struct config_document d = { .name = strcmp(path, "-") == 0 ? "stdin" : path,
-				     .error = reterr };
+	bool is_stdin = strcmp(path, "-") == 0;
+	struct config_document d = { .name = is_stdin ? "stdin" : path, .error = reterr };
 	char *copy = strdup(path); /* for dirname(3), which writes into it */
 	int rv;
 
@@ -45,7 +66,7 @@ int config_load_file(const char *path, struct config **ret, struct config_error 
 		return config_no_memory(&d);
 	rv = config_document_read(&d, path);
 	if (rv == 0)
-		rv = read_document(&d, dirname(copy), ret);
+		rv = read_document(&d, is_stdin ? NULL : path, dirname(copy), ret);
 	config_document_fini(&d);
 	free(copy);
 	return rv;
@@ -58,7 +79,7 @@ int config_load_text(const char *name, const char *directory, const char *text, 
 	int rv = config_document_parse(&d, text, size);
 
 	if (rv == 0)
-		rv = read_document(&d, directory, ret);
+		rv = read_document(&d, NULL, directory, ret);
 	config_document_fini(&d);
 	return rv;
 }
@@ -136,7 +157,7 @@ int config_load_flags(const struct config_flags *flags, struct config **ret,
 	}
 	rv = config_document_print(&d, tree_of_flags(flags));
 	if (rv == 0)
-		rv = read_document(&d, ".", ret);
+		rv = read_document(&d, NULL, ".", ret);
 	config_document_fini(&d);
 	return rv;
 }

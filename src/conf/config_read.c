@@ -15,6 +15,24 @@
 
 #define HINT_MAX 512
 
+int config_add_file(struct config *c, const char *path)
+{
+	char **files;
+
+	for (size_t i = 0; i < c->file_count; i++)
+		if (strcmp(c->files[i], path) == 0)
+			return 0;
+	files = realloc(c->files, (c->file_count + 1) * sizeof *files);
+	if (files == NULL)
+		return -ENOMEM;
+	c->files = files;
+	files[c->file_count] = strdup(path);
+	if (files[c->file_count] == NULL)
+		return -ENOMEM;
+	c->file_count++;
+	return 0;
+}
+
 void config_reading_fini(struct config_reading *r)
 {
 	for (size_t i = 0; i < r->list_count; i++)
@@ -90,20 +108,6 @@ static bool read_choice(const struct config_key *key, const cJSON *value, unsign
 	return false;
 }
 
-static int refuse_later(const struct config_place *at, const struct config_key *key)
-{
-	char fallback[HINT_MAX];
-	struct strbuf s;
-
-	if (key->kind == CONFIG_OWN)
-		return config_refuse_key(at, "%s not in this version yet; remove the key",
-					 key->later);
-	strbuf_init(&s, fallback, sizeof fallback);
-	config_key_default(key, &s);
-	return config_refuse(at, "%s not in this version yet; remove the key or set it to %s",
-			     key->later, fallback);
-}
-
 static int read_scalar(const struct config_place *at, const struct config_key *key, void *base)
 {
 	unsigned value = 0;
@@ -127,8 +131,6 @@ static int read_scalar(const struct config_place *at, const struct config_key *k
 	}
 	if (!ok)
 		return config_refuse_form(at, key);
-	if (key->later != NULL && value != key->fallback)
-		return refuse_later(at, key);
 	store(key, base, value);
 	return 0;
 }
@@ -152,8 +154,6 @@ static int read_value(struct config_reading *r, const struct config_place *at,
 			return config_refuse_form(at, key);
 		return config_read_object(r, at, key->table, base);
 	case CONFIG_OWN:
-		if (key->later != NULL)
-			return refuse_later(at, key);
 		return key->read(r, at, key, base);
 	}
 	return 0;

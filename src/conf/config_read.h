@@ -36,6 +36,9 @@ struct config_reading {
 
 void config_reading_fini(struct config_reading *r);
 
+/* @path (copied) was read: once in config->files, however often it is named. Returns 0 or -ENOMEM. */
+int config_add_file(struct config *c, const char *path) MUST_CHECK;
+
 /* Read the members of the object at @at into @base by the table, in the table's order: what later keys depend on
  * stands before them there. Keys that are absent get their default. */
 int config_read_object(struct config_reading *r, const struct config_place *at,
@@ -46,6 +49,10 @@ int config_refuse_form(const struct config_place *at, const struct config_key *k
 
 /* A whole number from key->min to key->max, or key->zero. */
 bool config_read_uint(const struct config_key *key, const cJSON *value, unsigned *ret);
+
+/* Add the string at @at to @set: a network, an address or the name of a list. Returns as a reader does. */
+int config_read_network(const struct config_reading *r, const struct config_place *at,
+			struct cidr_set *set) MUST_CHECK;
 
 /* Readers named by the tables. */
 int config_read_routing_table(struct config_reading *r, const struct config_place *at,
@@ -66,5 +73,15 @@ int config_read_proxy_lists(struct config_reading *r, const struct config_place 
 			    const struct config_key *key, void *base);
 int config_read_trusted_proxies(struct config_reading *r, const struct config_place *at,
 				const struct config_key *key, void *base);
+int config_read_clients_allow(struct config_reading *r, const struct config_place *at,
+			      const struct config_key *key, void *base);
+int config_read_clients_deny(struct config_reading *r, const struct config_place *at,
+			     const struct config_key *key, void *base);
+int config_read_vpc_endpoints(struct config_reading *r, const struct config_place *at,
+			      const struct config_key *key, void *base);
+int config_read_rate(struct config_reading *r, const struct config_place *at,
+		     const struct config_key *key, void *base);
+int config_read_admin_listen(struct config_reading *r, const struct config_place *at,
+			     const struct config_key *key, void *base);
 
 #endif

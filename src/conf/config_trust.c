@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Who is trusted: proxy_lists, and trusted_proxies that refer to them. */
+/* Networks: proxy_lists, what refers to them, and trusted_proxies, which does. */
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -52,12 +52,15 @@ static int add_networks(const struct config_place *at, struct cidr_set *set)
 }
 
 /* The array in the file @path, which is named at @at. Mistakes in it are told by its own lines. */
-static int add_networks_of_file(const struct config_place *at, const char *path,
-				struct cidr_set *set)
+static int add_networks_of_file(struct config *config, const struct config_place *at,
+				const char *path, struct cidr_set *set)
 {
 	struct config_document d = { .name = path, .error = at->document->error };
-	int rv = config_document_read(&d, path);
+	int rv = config_add_file(config, path);
 
+	if (rv != 0)
+		return config_no_memory(at->document);
+	rv = config_document_read(&d, path);
 	if (rv == 0) {
 		struct config_place root = { &d, NULL, d.root };
 
@@ -98,7 +101,8 @@ static int read_list_file(struct config_reading *r, const struct config_place *a
 	if (rv != 0)
 		return rv;
 	path = join_path(r->directory, list.file);
-	rv = path != NULL ? add_networks_of_file(&file, path, set) : config_no_memory(at->document);
+	rv = path != NULL ? add_networks_of_file(r->config, &file, path, set)
+			  : config_no_memory(at->document);
 	free(path);
 	free(list.file);
 	return rv;
@@ -167,8 +171,8 @@ static int refuse_unknown_list(const struct config_reading *r, const struct conf
 	    at, "neither an address nor a network, and \"proxy_lists\" has only %s", names);
 }
 
-static int read_trusted(const struct config_reading *r, const struct config_place *at,
-			struct listener_config *l)
+int config_read_network(const struct config_reading *r, const struct config_place *at,
+			struct cidr_set *set)
 {
 	const char *text = cJSON_GetStringValue(at->value);
 	const struct config_list *list;
@@ -176,23 +180,27 @@ static int read_trusted(const struct config_reading *r, const struct config_plac
 	if (text == NULL)
 		return config_refuse(at, "must be a network, an address or a name from "
 					 "proxy_lists, in quotes");
-	if (strcmp(text, UNIX_PEERS) == 0) {
-		if (l->listen.kind != ENDPOINT_UNIX)
-			return config_refuse(at,
-					     "only for a listener on a unix socket; this one "
-					     "listens on %s",
-					     l->listen.text);
-		l->trust_unix = true;
-		return 0;
-	}
 	list = find_list(r, text);
 	if (list != NULL)
-		return cidr_set_add_set(l->trusted, list->set) == 0
-			   ? 0
-			   : config_no_memory(at->document);
+		return cidr_set_add_set(set, list->set) == 0 ? 0 : config_no_memory(at->document);
 	if (!looks_like_address(text))
 		return refuse_unknown_list(r, at);
-	return add_network(at, l->trusted);
+	return add_network(at, set);
+}
+
+static int read_trusted(const struct config_reading *r, const struct config_place *at,
+			struct listener_config *l)
+{
+	const char *text = cJSON_GetStringValue(at->value);
+
+	if (text == NULL || strcmp(text, UNIX_PEERS) != 0)
+		return config_read_network(r, at, l->trusted);
+	if (l->listen.kind != ENDPOINT_UNIX)
+		return config_refuse(at,
+				     "only for a listener on a unix socket; this one listens on %s",
+				     l->listen.text);
+	l->trust_unix = true;
+	return 0;
 }
 
 int config_read_trusted_proxies(struct config_reading *r, const struct config_place *at,

@@ -3,8 +3,7 @@
 """The documentation has every key of the configuration: config_docs.py UNPROXY EXAMPLE README.
 
 The program lists its keys; each stands in the example, and in the README in a table's row that
-begins with it and has its default and its range. Of a feature to come the README need only mention
-the key. Prints what is missing; exits 1 if anything is."""
+begins with it and has its default and its range. Prints what is missing; exits 1 if anything is."""
 
 import json
 import re
@@ -14,7 +13,7 @@ from pathlib import Path
 
 
 def keys_of(program):
-    """(path, "now" or "later", default, what a value looks like, help) of every key."""
+    """(path, default, what a value looks like, help) of every key."""
     listed = subprocess.run([program, "check", "--list-config-keys"], check=True,
                             capture_output=True, text=True)
     return [tuple(line.split("\t")) for line in listed.stdout.splitlines()]
@@ -48,13 +47,9 @@ def facts_of(default, form):
 
 
 def missing(keys, example, readme):
-    for path, when, default, form, _ in keys:
+    for path, default, form, _ in keys:
         if not in_example(path, example):
             yield f"{path}: not in the example"
-        if when == "later":
-            if f'"{path.split(".")[-1]}"' not in readme:
-                yield f"{path}: not in the README"
-            continue
         rows = rows_of(readme, path)
         if not rows:
             yield f"{path}: no row of a table in the README begins with it"

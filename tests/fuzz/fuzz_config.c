@@ -21,6 +21,24 @@ static void check_endpoint(const struct endpoint *e)
 	assert((e->kind == ENDPOINT_NAME) == (e->host != NULL));
 }
 
+static void check_clients(const struct listener_config *l)
+{
+	const struct cidr_set *const sets[] = { l->clients_allow, l->clients_deny };
+	struct address a = { .family = AF_INET };
+
+	for (size_t i = 0; i < 2; i++) {
+		if (sets[i] == NULL)
+			continue;
+		assert(cidr_set_count(sets[i]) > 0);
+		cidr_set_contains(sets[i], &a); /* asserts that it is sealed */
+	}
+	for (size_t i = 0; i < l->vpc_endpoint_count; i++)
+		assert(strlen(l->vpc_endpoints[i]) >= 1 && strlen(l->vpc_endpoints[i]) <= 255);
+	assert(l->connection_rate_per_client.per_second == 0 ||
+	       l->connection_rate_per_client.burst >= 1);
+	assert(l->max_tracked_clients >= 1024 && l->max_tracked_clients <= 10000000);
+}
+
 /* What the header promises to whoever uses a configuration. */
 static void check_listener(const struct listener_config *l)
 {
@@ -37,12 +55,18 @@ static void check_listener(const struct listener_config *l)
 	assert(l->versions != 0 && (l->versions & ~(CONFIG_VERSION_1 | CONFIG_VERSION_2)) == 0);
 	assert(l->header_timeout_ms >= 1 && l->connect_timeout_ms >= 1);
 	assert(l->max_header_bytes >= 107 && l->max_header_bytes <= 65551);
+	assert(l->send_proxy <= CONFIG_SEND_V2);
+	assert(!l->upstream_check_close_listener ||
+	       (l->upstream_check_interval_ms > 0 && l->listen.kind == ENDPOINT_IP));
+	check_clients(l);
 }
 
 static void check_config(struct config *c)
 {
 	assert(c->listener_count > 0 && c->workers <= CONFIG_WORKERS_MAX);
 	assert(c->log_output != NULL && c->log_output[0] != '\0');
+	assert(c->admin_listen.text == NULL || c->admin_listen.kind != ENDPOINT_NAME);
+	assert(!c->watch || c->file_count > 0);
 	for (size_t i = 0; i < c->listener_count; i++)
 		check_listener(&c->listeners[i]);
 	config_unref(c);

@@ -122,7 +122,8 @@ listener = socket.create_server(("127.0.0.1", 5432))
     assert done.stderr == ""
     assert "  upstream     127.0.0.1:5432\n" in done.stdout
     done = run_check("-c", EXAMPLE, wrapper=alone(""))
-    check_problem(done, f"listeners[0].upstream: 127.0.0.1:5432: {IS_IT_RUNNING}")
+    check_problem(done, f"listeners[0].upstream: 127.0.0.1:5432: {IS_IT_RUNNING}\n"
+                        f"unproxy: listeners[1].upstream: 127.0.0.1:5432: {IS_IT_RUNNING}")
 
 
 # Problems

@@ -168,6 +168,55 @@ static void test_a_list_that_cannot_be_read_is_told_where_it_is_named(void **sta
 
 /* --- where it comes from --- */
 
+/* Is @c made of these files? @first may be NULL: it is not made of any. */
+static void check_files(const struct config *c, const char *first, const char *second)
+{
+	assert_int_equal(c->file_count, first == NULL ? 0 : second == NULL ? 1 : 2);
+	if (first != NULL)
+		assert_string_equal(c->files[0], first);
+	if (second != NULL)
+		assert_string_equal(c->files[1], second);
+}
+
+static void test_files_that_were_read_can_be_watched(void **state)
+{
+	struct config_error error = { "" };
+	struct config *c;
+	char path[256];
+
+	(void)state;
+	snprintf(path, sizeof path, "%s", in_folder("config.json"));
+	write_file("nlb.json", "[\"10.0.0.0/24\"]");
+	write_file("config.json",
+		   config_text_with("", "\"watch\": true, \"proxy_lists\": {\"a\": {\"file\": "
+					"\"nlb.json\"}, \"b\": {\"file\": \"nlb.json\"}}"));
+	if (config_load_file(path, &c, &error) != 0)
+		fail_msg("%s", error.text);
+	assert_true(c->watch);
+	check_files(c, path, in_folder("nlb.json"));
+	config_unref(c);
+	write_file("config.json", config_text_with("", "\"watch\": true"));
+	if (config_load_file(path, &c, &error) != 0)
+		fail_msg("%s", error.text);
+	check_files(c, path, NULL);
+	config_unref(c);
+}
+
+static void test_a_list_file_can_be_watched_alone(void **state)
+{
+	char rest[512];
+	struct config *c;
+
+	(void)state;
+	write_file("nlb.json", "[\"10.0.0.0/24\"]");
+	snprintf(rest, sizeof rest,
+		 "\"watch\": true, \"proxy_lists\": {\"nlb\": {\"file\": \"%s\"}}",
+		 in_folder("nlb.json"));
+	c = config_text_load(config_text_with("", rest));
+	check_files(c, in_folder("nlb.json"), NULL);
+	config_unref(c);
+}
+
 static void test_the_example_loads(void **state)
 {
 	struct config_error error = { "" };
@@ -181,29 +230,39 @@ static void test_the_example_loads(void **state)
 	config_unref(c);
 }
 
-static void test_minus_is_the_standard_input(void **state)
+static int load_standard_input(const char *text, struct config **ret, struct config_error *reterr)
 {
-	const char *text = config_text_with("\"max_connections\": 1", "");
-	struct config_error error = { "" };
 	int saved = dup(STDIN_FILENO);
-	char expected[128];
-	struct config *c;
 	int fds[2];
 	int rv;
 
-	(void)state;
 	assert_int_equal(pipe(fds), 0);
 	assert_int_equal(write(fds[1], text, strlen(text)), strlen(text));
-	assert_int_equal(write(fds[1], "x", 1), 1);
 	close(fds[1]);
 	dup2(fds[0], STDIN_FILENO);
 	close(fds[0]);
-	rv = config_load_file("-", &c, &error);
+	rv = config_load_file("-", ret, reterr);
 	dup2(saved, STDIN_FILENO);
 	close(saved);
-	assert_int_equal(rv, -EINVAL);
+	return rv;
+}
+
+static void test_minus_is_the_standard_input(void **state)
+{
+	char *text = config_text_with("\"max_connections\": 1", "");
+	struct config_error error = { "" };
+	char expected[128];
+	struct config *c;
+
+	(void)state;
+	assert_int_equal(load_standard_input(text, &c, &error), 0);
+	assert_int_equal(c->listeners[0].max_connections, 1);
+	check_files(c, NULL, NULL);
+	config_unref(c);
 	snprintf(expected, sizeof expected, "stdin:1:%zu: nothing may follow the end of the value",
 		 strlen(text) + 1);
+	strcat(text, "x");
+	assert_int_equal(load_standard_input(text, &c, &error), -EINVAL);
 	assert_string_equal(error.text, expected);
 }
 
@@ -247,6 +306,7 @@ static void test_flags_make_a_listener(void **state)
 	assert_true(config_trusts(c, "10.0.0.1"));
 	assert_true(config_trusts(c, "2001:db8::1"));
 	assert_int_equal(c->listeners[0].header_timeout_ms, 5000);
+	check_files(c, NULL, NULL);
 	config_unref(c);
 }
 
@@ -314,8 +374,10 @@ static int load_text(struct config **ret, struct config_error *reterr)
 	return config_text_try(
 	    "{\"listeners\": [{\"listen\": \"unix:/run/in.sock\", \"trusted_proxies\": "
 	    "[\"unix:\", \"::1\", \"l\"], \"upstream\": {\"ipv6\": \"db:2\", "
-	    "\"ipv4\": \"unix:/run/app.sock\"}, \"name\": \"n\"}], \"proxy_lists\": "
-	    "{\"l\": [\"10.0.0.0/24\", \"2001:db8::/32\"]}, \"log\": {\"output\": \"x\"}}",
+	    "\"ipv4\": \"unix:/run/app.sock\"}, \"name\": \"n\", \"clients\": {\"deny\": "
+	    "[\"l\"], \"vpc_endpoints\": [\"a\", \"b\"]}}], \"proxy_lists\": {\"l\": "
+	    "[\"10.0.0.0/24\", \"2001:db8::/32\"]}, \"log\": {\"output\": \"x\"}, "
+	    "\"admin\": {\"listen\": \"unix:/run/admin.sock\"}}",
 	    ret, reterr);
 }
 
@@ -368,6 +430,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_a_list_can_have_an_absolute_path),
 		cmocka_unit_test(test_mistakes_in_a_list_are_told_by_its_own_lines),
 		cmocka_unit_test(test_a_list_that_cannot_be_read_is_told_where_it_is_named),
+		cmocka_unit_test(test_files_that_were_read_can_be_watched),
+		cmocka_unit_test(test_a_list_file_can_be_watched_alone),
 		cmocka_unit_test(test_the_example_loads),
 		cmocka_unit_test(test_minus_is_the_standard_input),
 		cmocka_unit_test(test_files_that_cannot_be_read_say_why),
