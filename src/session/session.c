@@ -45,6 +45,7 @@ static const struct {
 };
 #undef TO
 static_assert(ARRAY_SIZE(session_states) == SESSION_NSTATES, "name every state");
+static_assert(METRICS_STATES == SESSION_CLOSED, "count every state but the last as active");
 
 const char *session_state_name(enum session_state state)
 {
@@ -231,12 +232,33 @@ static bool session_can_use(const struct session *s, const struct address *a)
 	return !s->service->config->transparent || a->family == s->client.family;
 }
 
-/* Start on one address, and send it the payload without waiting for it to answer.
- * Returns 0 if there is nothing more to do now, or why this address failed. */
+/* Connecting has begun on a new upstream socket: send the payload without waiting for an answer, and watch the
+ * socket. Returns 0 if there is nothing more to do now, or why this address failed. */
+static int session_send_first(struct session *s, bool connected, const uint8_t *payload,
+			      size_t size)
+{
+	int fd = s->relay.side[RELAY_UPSTREAM].fd;
+	int64_t sent = size > 0 ? relay_send_first(&s->relay, payload, size) : 0;
+	int rv;
+
+	if (sent < 0 && sent != -ENOMEM)
+		return (int)sent;
+	counter_add(&s->service->metrics->bytes_in, s->relay.flow[RELAY_CLIENT].bytes);
+	rv = sent < 0 ? (int)sent
+		      : poller_add(&s->service->env->poller, fd, POLLER_SOCKET, &s->upstream_watch);
+	if (rv != 0) { /* some of the payload may have been sent, so no second try */
+		s->reason = uv_strerror(rv);
+		session_close(s, OUTCOME_upstream_error);
+	} else if (connected || sent > 0) {
+		session_connected(s);
+	}
+	return 0;
+}
+
+/* Start on one address. Returns 0 if there is nothing more to do now, or why this address failed. */
 static int session_try_address(struct session *s, const uint8_t *payload, size_t size)
 {
 	struct upstream *u = session_upstream(s);
-	int64_t sent = 0;
 	int fd;
 	int rv;
 
@@ -246,25 +268,12 @@ static int session_try_address(struct session *s, const uint8_t *payload, size_t
 	if (rv < 0)
 		return s->state == SESSION_CLOSED ? 0 : rv;
 	relay_set_socket(&s->relay, RELAY_UPSTREAM, fd);
-	if (size > 0)
-		sent = relay_send_first(&s->relay, payload, size);
-	if (sent >= 0) {
-		int watch_rv =
-		    poller_add(&s->service->env->poller, fd, POLLER_SOCKET, &s->upstream_watch);
-
-		if (watch_rv != 0) { /* out of memory: the payload is gone, so no second try */
-			s->reason = uv_strerror(watch_rv);
-			session_close(s, OUTCOME_upstream_error);
-			return 0;
-		}
-		counter_add(&s->service->metrics->bytes_in, (uint64_t)sent);
-		if (rv == 0 || sent > 0)
-			session_connected(s);
-		return 0;
+	rv = session_send_first(s, rv == 0, payload, size);
+	if (rv < 0) {
+		close(fd);
+		s->relay.side[RELAY_UPSTREAM].fd = -1;
 	}
-	close(fd);
-	s->relay.side[RELAY_UPSTREAM].fd = -1;
-	return (int)sent;
+	return rv;
 }
 
 /* Try the addresses from s->attempt on. @payload came with the header; it is in the scratch buffer, so
