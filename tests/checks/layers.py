@@ -18,11 +18,12 @@ LAYERS = {
     "base": ({"base"}, set()),
     "wire": ({"base", "wire"}, set()),
     "obs": ({"base", "wire", "obs"}, set()),
+    "admin": ({"base", "wire", "obs", "admin"}, {"uv"}),
     "conf": ({"base", "conf"}, {"cjson"}),
     "route": ({"base", "route"}, {"mnl"}),
     "session": ({"base", "wire", "obs", "conf", "session"}, {"uv"}),
-    "server": ({"base", "wire", "obs", "conf", "route", "session", "server"}, {"uv"}),
-    "cli": ({"base", "wire", "obs", "conf", "route", "session", "server", "cli"}, {"uv"}),
+    "server": ({"base", "wire", "obs", "admin", "conf", "route", "session", "server"}, {"uv"}),
+    "cli": ({"base", "wire", "obs", "admin", "conf", "route", "session", "server", "cli"}, {"uv"}),
 }
 LIBRARIES = {"uv.h": "uv", "cjson/cJSON.h": "cjson", "libmnl/libmnl.h": "mnl"}
 
