@@ -8,7 +8,7 @@
 #include "conf/config.h"
 
 /* A list of thousands says no more than its beginning. */
-#define RANGES_SHOWN 5
+#define SHOWN 5
 
 static void print_time(unsigned ms, FILE *out)
 {
@@ -16,6 +16,29 @@ static void print_time(unsigned ms, FILE *out)
 		fprintf(out, "%u s", ms / 1000);
 	else
 		fprintf(out, "%u ms", ms);
+}
+
+static void print_strings(char *const *list, size_t count, FILE *out)
+{
+	for (size_t i = 0; i < count && i < SHOWN; i++)
+		fprintf(out, "%s%s", i > 0 ? ", " : "", list[i]);
+	if (count > SHOWN)
+		fprintf(out, " and %zu more", count - SHOWN);
+	fputs("\n", out);
+}
+
+static void print_ranges(const struct cidr_set *set, FILE *out)
+{
+	size_t count = cidr_set_count(set);
+	char range[CIDR_RANGE_TEXT_MAX];
+
+	fprintf(out, "%zu range%s: ", count, count > 1 ? "s" : "");
+	for (size_t i = 0; i < count && i < SHOWN; i++) {
+		cidr_set_format_range(set, i, range);
+		fprintf(out, "%s%s", i > 0 ? ", " : "", range);
+	}
+	if (count > SHOWN)
+		fprintf(out, " and %zu more", count - SHOWN);
 }
 
 static void print_global(const struct config *c, FILE *out)
@@ -34,6 +57,12 @@ static void print_global(const struct config *c, FILE *out)
 	fprintf(out, "log          to %s as %s, level %s, %s line for each connection\n",
 		c->log_output, c->log_format == CONFIG_LOG_JSON ? "JSON" : "text",
 		levels[c->log_level], c->log_access ? "a" : "no");
+	if (c->admin_listen.text != NULL)
+		fprintf(out, "admin        %s\n", c->admin_listen.text);
+	if (c->watch) {
+		fputs("watch        loaded again when one of these changes: ", out);
+		print_strings(c->files, c->file_count, out);
+	}
 	fputs("SIGTERM      connections have ", out);
 	print_time(c->shutdown_timeout_ms, out);
 	fputs(" to finish\n", out);
@@ -62,24 +91,27 @@ static void print_endpoints(const struct listener_config *l, FILE *out)
 	else
 		fprintf(out, "  upstream     %s\n", l->upstream[0].text);
 	print_transparent(l, out);
+	if (l->send_proxy != CONFIG_SEND_OFF)
+		fprintf(out, "  send_proxy   a version %c header to the upstream\n",
+			l->send_proxy == CONFIG_SEND_V1 ? '1' : '2');
+	if (l->upstream_check_interval_ms == 0)
+		return;
+	fputs("  checked      the upstream, every ", out);
+	print_time(l->upstream_check_interval_ms, out);
+	fprintf(out, "%s\n",
+		l->upstream_check_close_listener ? "; connections are refused while it is down"
+						 : "");
 }
 
 static void print_trust(const struct listener_config *l, FILE *out)
 {
-	size_t count = cidr_set_count(l->trusted);
-	char range[CIDR_RANGE_TEXT_MAX];
+	bool any = cidr_set_count(l->trusted) > 0;
 
 	fputs("  trusted      ", out);
 	if (l->trust_unix)
-		fprintf(out, "whoever can open %s%s", l->listen.path, count > 0 ? ", " : "");
-	if (count > 0)
-		fprintf(out, "%zu range%s: ", count, count > 1 ? "s" : "");
-	for (size_t i = 0; i < count && i < RANGES_SHOWN; i++) {
-		cidr_set_format_range(l->trusted, i, range);
-		fprintf(out, "%s%s", i > 0 ? ", " : "", range);
-	}
-	if (count > RANGES_SHOWN)
-		fprintf(out, " and %zu more", count - RANGES_SHOWN);
+		fprintf(out, "whoever can open %s%s", l->listen.path, any ? ", " : "");
+	if (any)
+		print_ranges(l->trusted, out);
 	fputs("\n", out);
 }
 
@@ -96,6 +128,39 @@ static void print_header_rules(const struct listener_config *l, FILE *out)
 		l->untrusted_pass ? "relayed as they come, as their own client" : "rejected");
 	fprintf(out, "  loopback     client addresses 127.0.0.0/8 and ::1 are %s\n",
 		l->allow_loopback_clients ? "accepted" : "refused");
+}
+
+static void print_clients(const struct listener_config *l, FILE *out)
+{
+	if (l->clients_allow != NULL) {
+		fputs("  clients      only from ", out);
+		print_ranges(l->clients_allow, out);
+		fputs("\n", out);
+	}
+	if (l->clients_deny != NULL) {
+		fputs("  clients      not from ", out);
+		print_ranges(l->clients_deny, out);
+		fputs("\n", out);
+	}
+	if (l->vpc_endpoint_count > 0) {
+		fputs("  clients      only through ", out);
+		print_strings(l->vpc_endpoints, l->vpc_endpoint_count, out);
+	}
+}
+
+static void print_limits_per_client(const struct listener_config *l, FILE *out)
+{
+	const struct config_rate *rate = &l->connection_rate_per_client;
+
+	if (l->max_connections_per_client > 0)
+		fprintf(out, "  per client   at most %u connections\n",
+			l->max_connections_per_client);
+	if (rate->per_second > 0)
+		fprintf(out, "  per client   at most %u new connections a second, %u at once\n",
+			rate->per_second, rate->burst);
+	if (l->max_connections_per_client > 0 || rate->per_second > 0)
+		fprintf(out, "  per client   up to %u clients are remembered\n",
+			l->max_tracked_clients);
 }
 
 static void print_limits(const struct listener_config *l, FILE *out)
@@ -126,6 +191,8 @@ void config_print(const struct config *c, FILE *out)
 		print_endpoints(l, out);
 		print_trust(l, out);
 		print_header_rules(l, out);
+		print_clients(l, out);
 		print_limits(l, out);
+		print_limits_per_client(l, out);
 	}
 }

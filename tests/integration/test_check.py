@@ -62,6 +62,7 @@ def test_it_says_what_would_run(backend):
         'listener "web"',
         "  listen       127.0.0.1:0",
         f"  upstream     {backend.address}",
+        "  checked      the upstream, every 5 s",
         "  trusted      7 ranges: 10.0.0.0/30, 10.1.0.0/30, 10.2.0.0/30, 10.3.0.0/30, 10.4.0.0/30 "
         "and 2 more",
         "  header       optional, version 2, at most 200 bytes, within 250 ms",
@@ -87,6 +88,7 @@ def test_it_says_what_defaults_mean(backend, tmp_path):
         'listener "test"',
         f"  listen       unix:{path}",
         f"  upstream     127.0.0.1:{port} for IPv4 clients, localhost:{port} for IPv6 clients",
+        "  checked      the upstream, every 5 s",
         f"  trusted      whoever can open {path}",
         "  header       required, version 1 or 2, at most 4096 bytes, within 5 s",
         "  untrusted    peers are rejected",
@@ -97,6 +99,35 @@ def test_it_says_what_defaults_mean(backend, tmp_path):
         "configuration is valid",
     ]
     assert not path.exists()
+
+
+def test_it_says_who_is_served_and_what_is_sent(backend, tmp_path):
+    path = tmp_path / "config.json"
+    listener = listener_config(
+        upstream=backend.address, send_proxy="v2", max_connections_per_client=20,
+        connection_rate_per_client={"per_second": 10, "burst": 50}, max_tracked_clients=1024,
+        clients={"allow": ["198.51.100.0/24", "2001:db8::/32"], "deny": ["198.51.100.7"],
+                 "vpc_endpoints": [f"vpce-{i}" for i in range(7)]},
+        upstream_check={"interval_ms": 250, "close_listener": True})
+    path.write_text(json.dumps({"listeners": [listener], "admin": {"listen": "127.0.0.1:0"},
+                                "watch": True}))
+    done = run_check("-c", path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line for line in lines if line.startswith(("admin", "watch"))] == [
+        "admin        127.0.0.1:0",
+        f"watch        loaded again when one of these changes: {path}",
+    ]
+    assert [line for line in lines if line.startswith(("  send", "  check", "  cli", "  per"))] == [
+        "  send_proxy   a version 2 header to the upstream",
+        "  checked      the upstream, every 250 ms; connections are refused while it is down",
+        "  clients      only from 2 ranges: 198.51.100.0/24, 2001:db8::/32",
+        "  clients      not from 1 range: 198.51.100.7/32",
+        "  clients      only through vpce-0, vpce-1, vpce-2, vpce-3, vpce-4 and 2 more",
+        "  per client   at most 20 connections",
+        "  per client   at most 10 new connections a second, 50 at once",
+        "  per client   up to 1024 clients are remembered",
+    ]
 
 
 def test_open_trust_is_a_warning(backend):
