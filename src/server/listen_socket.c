@@ -29,8 +29,7 @@ static void set_option(int fd, int level, int name, int value)
 	setsockopt(fd, level, name, &value, sizeof value);
 }
 
-/* Accepted sockets inherit these, which saves the calls for each connection. */
-static void set_inherited_options(int fd)
+void listen_socket_set_options(int fd)
 {
 	set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -68,7 +67,7 @@ static int listen_ip(const struct address *a, bool shared, int *ret_fd)
 
 	if (rv != 0)
 		return rv;
-	set_inherited_options(*ret_fd);
+	listen_socket_set_options(*ret_fd);
 	if (listen(*ret_fd, LISTEN_BACKLOG) == 0)
 		return 0;
 	rv = -errno;
@@ -77,14 +76,14 @@ static int listen_ip(const struct address *a, bool shared, int *ret_fd)
 }
 
 /* With SO_REUSEPORT a second unproxy of the same user would silently take half of the connections.
- * A socket without it finds out. */
-static int check_not_in_use(const struct address *a)
+ * A socket without it finds out. It also finds a free port: one that we then bind to by its number stays ours while
+ * the socket is paused, which the kernel takes back if it has chosen it. */
+static int reserve(struct address *a, int *ret_fd)
 {
-	int fd;
-	int rv = bind_ip(a, false, &fd);
+	int rv = bind_ip(a, false, ret_fd);
 
 	if (rv == 0)
-		close(fd);
+		a->port = listen_socket_port(*ret_fd);
 	return rv;
 }
 
@@ -97,7 +96,8 @@ static void close_all(const int *fds, unsigned count)
 static int open_ip(const struct endpoint *e, unsigned count, int *ret_fds)
 {
 	struct address a = e->ip;
-	int rv = check_not_in_use(&a);
+	int reserved;
+	int rv = reserve(&a, &reserved);
 
 	if (rv != 0)
 		return rv;
@@ -105,11 +105,11 @@ static int open_ip(const struct endpoint *e, unsigned count, int *ret_fds)
 		rv = listen_ip(&a, count > 1, &ret_fds[i]);
 		if (rv != 0) {
 			close_all(ret_fds, i);
-			return rv;
+			break;
 		}
-		a.port = listen_socket_port(ret_fds[0]);
 	}
-	return 0;
+	close(reserved);
+	return rv;
 }
 
 /* A socket file that a killed program left behind is in the way of bind(2), but nobody answers it. */
@@ -225,4 +225,20 @@ void listen_socket_unlink(const struct endpoint *e)
 {
 	if (e->kind == ENDPOINT_UNIX)
 		unlink(e->path); /* ENOENT: somebody else did */
+}
+
+/* shutdown(2) of a listening TCP socket ends what waits in it and leaves it bound. Without SO_REUSEADDR nobody else can
+ * bind to its port meanwhile; not before, for what is accepted inherits it, and would be in the way of listen(2). */
+int listen_socket_pause(int fd)
+{
+	if (shutdown(fd, SHUT_RD) != 0 && errno != ENOTCONN)
+		return -errno;
+	set_option(fd, SOL_SOCKET, SO_REUSEADDR, 0);
+	return 0;
+}
+
+int listen_socket_resume(int fd)
+{
+	set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	return listen(fd, LISTEN_BACKLOG) == 0 ? 0 : -errno;
 }

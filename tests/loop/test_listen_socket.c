@@ -248,6 +248,139 @@ static void test_a_port_is_free_again_after_its_connections(void **state)
 	open_sockets(f, name, WORKERS);
 }
 
+/* --- paused --- */
+
+/* Try to connect; whoever listens answers at once. Returns 0 or an errno. */
+static int connect_error(uint16_t port)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET,
+				   .sin_port = htons(port),
+				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	int rv = connect(fd, (const struct sockaddr *)&sin, sizeof sin) == 0 ? 0 : errno;
+
+	close(fd);
+	return rv;
+}
+
+/* Connect until the socket @fd was given a connection. */
+static void expect_share(int fd, uint16_t port)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	unsigned tries = 0;
+
+	while (poll(&p, 1, 0) == 0) {
+		assert_true(++tries < 1000);
+		assert_int_equal(connect_error(port), 0);
+	}
+}
+
+static void test_a_paused_port_refuses_and_comes_back(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned count = 1; count <= WORKERS; count += WORKERS - 1) {
+		uint16_t port;
+
+		open_sockets(f, "127.0.0.1:0", count);
+		port = listen_socket_port(f->fds[0]);
+		for (unsigned times = 0; times < 3; times++) {
+			for (unsigned i = 0; i < count; i++)
+				assert_int_equal(listen_socket_pause(f->fds[i]), 0);
+			assert_int_equal(connect_error(port), ECONNREFUSED);
+			assert_int_equal(listen_socket_port(f->fds[0]), port);
+			for (unsigned i = 0; i < count; i++)
+				assert_int_equal(listen_socket_resume(f->fds[i]), 0);
+			assert_int_equal(connect_error(port), 0);
+		}
+		for (unsigned i = 0; i < count; i++)
+			expect_share(f->fds[i], port);
+		close_all(f);
+	}
+}
+
+/* Workers may share one socket, and each pauses and resumes it. */
+static void test_pausing_and_resuming_twice_is_once(void **state)
+{
+	struct fixture *f = *state;
+	uint16_t port;
+
+	open_sockets(f, "127.0.0.1:0", 1);
+	port = listen_socket_port(f->fds[0]);
+	assert_int_equal(listen_socket_pause(f->fds[0]), 0);
+	assert_int_equal(listen_socket_pause(f->fds[0]), 0);
+	assert_int_equal(connect_error(port), ECONNREFUSED);
+	assert_int_equal(listen_socket_resume(f->fds[0]), 0);
+	assert_int_equal(listen_socket_resume(f->fds[0]), 0);
+	assert_int_equal(connect_error(port), 0);
+}
+
+static void test_the_others_serve_while_one_is_paused(void **state)
+{
+	struct fixture *f = *state;
+	uint16_t port;
+
+	open_sockets(f, "127.0.0.1:0", WORKERS);
+	port = listen_socket_port(f->fds[0]);
+	assert_int_equal(listen_socket_pause(f->fds[0]), 0);
+	for (unsigned i = 0; i < 64; i++)
+		assert_int_equal(connect_error(port), 0);
+}
+
+/* Established connections live on, and neither they nor those in TIME_WAIT are in the way of coming back. */
+static void test_connections_outlive_a_pause(void **state)
+{
+	struct fixture *f = *state;
+	struct test_peer client;
+	struct test_peer ended;
+	char name[32];
+	char byte = 'x';
+	int accepted;
+
+	open_sockets(f, "127.0.0.1:0", 1);
+	snprintf(name, sizeof name, "127.0.0.1:%u", listen_socket_port(f->fds[0]));
+	close(connect_to(f, name, &ended));
+	test_peer_expect_end(&ended);
+	test_peer_close(&ended);
+	accepted = connect_to(f, name, &client);
+	assert_int_equal(listen_socket_pause(f->fds[0]), 0);
+	assert_int_equal(write(accepted, &byte, 1), 1);
+	test_peer_expect(&client, "x", 1);
+	assert_int_equal(listen_socket_resume(f->fds[0]), 0);
+	assert_int_equal(write(accepted, &byte, 1), 1);
+	test_peer_expect(&client, "x", 1);
+	close(accepted);
+	test_peer_close(&client);
+}
+
+static void test_nobody_takes_a_paused_port(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture thief = { .fds_before = 0 };
+	char name[32];
+
+	open_sockets(f, "127.0.0.1:0", 1);
+	snprintf(name, sizeof name, "127.0.0.1:%u", listen_socket_port(f->fds[0]));
+	assert_int_equal(listen_socket_pause(f->fds[0]), 0);
+	thief.fds_before = f->fds_before + 1;
+	expect_error(&thief, name, -EADDRINUSE, "another program");
+	endpoint_fini(&thief.endpoint);
+	assert_int_equal(listen_socket_resume(f->fds[0]), 0);
+}
+
+static void test_what_cannot_be_paused_says_so(void **state)
+{
+	struct fixture *f = *state;
+	int pipe_fds[2];
+
+	open_sockets(f, "127.0.0.1:0", 1);
+	assert_int_equal(pipe(pipe_fds), 0);
+	assert_int_equal(listen_socket_pause(pipe_fds[0]), -ENOTSOCK);
+	assert_int_equal(listen_socket_resume(pipe_fds[0]), -ENOTSOCK);
+	close(pipe_fds[0]);
+	close(pipe_fds[1]);
+}
+
 /* --- descriptors --- */
 
 /* Let only @more descriptors be opened. */
@@ -408,6 +541,12 @@ int main(void)
 		TEST(test_a_port_that_is_shared_already_is_refused),
 		TEST(test_an_address_of_another_host_is_refused),
 		TEST(test_a_port_is_free_again_after_its_connections),
+		TEST(test_a_paused_port_refuses_and_comes_back),
+		TEST(test_pausing_and_resuming_twice_is_once),
+		TEST(test_the_others_serve_while_one_is_paused),
+		TEST(test_connections_outlive_a_pause),
+		TEST(test_nobody_takes_a_paused_port),
+		TEST(test_what_cannot_be_paused_says_so),
 		TEST(test_without_descriptors_nothing_is_left_open),
 		TEST(test_workers_share_a_unix_socket),
 		TEST(test_a_socket_file_that_nobody_answers_is_replaced),
