@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "conf/config.h"
+#include "session/client_table.h"
 #include "session/session_env.h"
 #include "session/transparent.h"
 
@@ -27,12 +28,30 @@ struct service_shared *service_shared_ref(struct service_shared *shared)
 	return shared;
 }
 
+static bool limits_clients(const struct listener_config *config)
+{
+	return config->max_connections_per_client > 0 ||
+	       config->connection_rate_per_client.per_second > 0;
+}
+
+int service_shared_track_clients(struct service_shared *shared,
+				 const struct listener_config *config)
+{
+	if (shared->clients == NULL && limits_clients(config)) {
+		shared->clients = client_table_create(config->max_tracked_clients);
+		if (shared->clients == NULL)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 void service_shared_unref(struct service_shared *shared)
 {
 	/* The last one must see what the others did before they let go. */
 	if (shared == NULL ||
 	    atomic_fetch_sub_explicit(&shared->references, 1, memory_order_acq_rel) > 1)
 		return;
+	client_table_destroy(shared->clients);
 	free(shared);
 }
 
@@ -47,8 +66,7 @@ int service_create(const struct service_options *options, struct session_service
 	service->config = config;
 	service->shared = service_shared_ref(options->shared);
 	service->metrics = &options->shared->metrics[options->worker];
-	if (config->max_connections_per_client > 0 ||
-	    config->connection_rate_per_client.per_second > 0)
+	if (limits_clients(config))
 		service->clients = options->shared->clients;
 	if (config->transparent)
 		service->transparent = transparent_ref(options->transparent);

@@ -46,7 +46,7 @@ static inline void admission_leave(struct admission *a)
 struct service_shared {
 	atomic_uint references;
 	struct admission admission;
-	struct client_table *clients; /* owned; NULL until limits per client were configured */
+	struct client_table *clients; /* owned; NULL until a client's connections were limited */
 	unsigned workers;
 	struct listener_metrics metrics[]; /* by worker, who alone writes his */
 };
@@ -54,6 +54,11 @@ struct service_shared {
 /* With one reference. NULL when out of memory. */
 struct service_shared *service_shared_create(unsigned workers) MUST_CHECK;
 struct service_shared *service_shared_ref(struct service_shared *shared);
+
+/* Before services are created of @config: from the first one on that limits the connections of a client, clients are
+ * remembered, as many as its max_tracked_clients says. Returns 0 or -ENOMEM. */
+int service_shared_track_clients(struct service_shared *shared,
+				 const struct listener_config *config) MUST_CHECK;
 
 /* The last reference frees. NULL does nothing. Any thread. */
 void service_shared_unref(struct service_shared *shared);
@@ -64,7 +69,7 @@ struct session_service {
 	const struct listener_config *config;
 	struct service_shared *shared;    /* a reference */
 	struct listener_metrics *metrics; /* this worker's, in `shared` */
-	struct client_table *clients;     /* in `shared`; NULL: no limits per client */
+	struct client_table *clients;     /* in `shared`; NULL: a client has no limits */
 	struct transparent *transparent;  /* a reference; NULL unless config->transparent */
 	struct upstream upstream[2];      /* by the client's family: [0] IPv4, [1] IPv6 */
 	struct deadline_queue wait[SESSION_NSTATES];

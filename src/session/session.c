@@ -25,6 +25,7 @@
 
 #include "base/cidr_set.h"
 #include "conf/config.h"
+#include "session/client_table.h"
 #include "session/header_hint.h"
 #include "session/service.h"
 #include "session/session_env.h"
@@ -98,6 +99,8 @@ void session_close(struct session *s, enum outcome outcome)
 	relay_fini(&s->relay, &env->relay);
 	free(s->saved);
 	free(s->tlvs);
+	if (s->counted)
+		client_table_leave(s->service->clients, &s->client);
 	admission_leave(env->process);
 	admission_leave(&s->service->shared->admission);
 	poller_forget(&s->client_watch);
@@ -304,14 +307,14 @@ static void session_connect(struct session *s, const uint8_t *payload, size_t si
 	}
 }
 
-void session_accept_client(struct session *s, const uint8_t *payload, size_t size)
+void session_accept_client(struct session *s, const struct session_input *in)
 {
 	s->header_ns = uv_hrtime();
 	histogram_observe(&s->service->metrics->header, s->header_ns - s->accepted_ns);
 	free(s->saved);
 	s->saved = NULL;
 	session_set_state(s, SESSION_CONNECT);
-	session_connect(s, payload, size);
+	session_connect(s, in->payload, in->payload_size);
 }
 
 void session_on_retry(struct deadline *d)

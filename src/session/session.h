@@ -56,7 +56,16 @@ struct session {
 	uint8_t attempt;            /* index of the upstream address that is tried */
 	bool resolved_again;        /* after connecting failed; once is enough */
 	bool resolving;             /* waiting for that */
+	bool counted;               /* in service->clients */
 	int connect_error;          /* why the last address failed; a negative errno */
+};
+
+/* What has been read of the client; borrowed from the scratch buffer. */
+struct session_input {
+	const uint8_t *tlvs; /* of the header, checked by the parser */
+	size_t tlvs_size;    /* 0: there are none [bytes] */
+	const uint8_t *payload;
+	size_t payload_size; /* 0: none has come yet [bytes] */
 };
 
 /* The upstream for its effective client. */
@@ -79,8 +88,8 @@ void session_free(struct session *s);
 /* End it, and say more in the log than the outcome does. The texts are static; NULL for none. */
 void session_refuse(struct session *s, enum outcome outcome, const char *reason, const char *hint);
 
-/* s->client is known and welcome: connect. @payload (borrowed) came with the header. */
-void session_accept_client(struct session *s, const uint8_t *payload, size_t size);
+/* s->client is known and welcome: connect. */
+void session_accept_client(struct session *s, const struct session_input *in);
 
 /* The answer to upstream_resolve() that sessions may be waiting for. */
 void session_on_resolved(struct upstream *u, int status);

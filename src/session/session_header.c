@@ -8,6 +8,8 @@
 
 #include "base/address.h"
 #include "conf/config.h"
+#include "session/access.h"
+#include "session/client_table.h"
 #include "session/header_hint.h"
 #include "session/service.h"
 #include "session/session.h"
@@ -90,24 +92,62 @@ static bool session_set_client(struct session *s, const struct proxy_header *h)
 	return false;
 }
 
-/* The client is known: is it one to connect for? */
-static void session_admit_client(struct session *s, const uint8_t *payload, size_t size)
+/* Count the client's connections, if they are limited. Returns false if that is one too many, and refused. */
+static bool session_enter_client(struct session *s)
 {
+	const struct listener_config *config = s->service->config;
+	const struct client_limits limits = {
+		.max_connections = config->max_connections_per_client,
+		.per_second = config->connection_rate_per_client.per_second,
+		.burst = config->connection_rate_per_client.burst,
+	};
+
+	if (s->service->clients == NULL)
+		return true;
+	switch (client_table_enter(s->service->clients, &s->client, &limits, uv_hrtime())) {
+	case CLIENT_ADMITTED:
+		s->counted = true;
+		return true;
+	case CLIENT_UNTRACKED:
+		if (address_ip_size(&s->client) >
+		    0) /* who has no address is nobody in particular */
+			counter_add(&s->service->metrics->clients_untracked, 1);
+		return true;
+	case CLIENT_TOO_MANY:
+		session_refuse(s, OUTCOME_client_limit,
+			       "too many connections of this client are open",
+			       "raise max_connections_per_client if many users share an address");
+		return false;
+	case CLIENT_TOO_FAST:
+		session_refuse(s, OUTCOME_client_limit, "this client connects too often",
+			       "raise connection_rate_per_client if many users share an address");
+		return false;
+	}
+	return false;
+}
+
+/* The client is known: is it one to connect for? */
+static void session_admit_client(struct session *s, const struct session_input *in)
+{
+	const struct listener_config *config = s->service->config;
 	const char *why = NULL;
 	const char *hint = NULL;
 
-	if (s->service->config->transparent)
+	if (config->transparent)
 		why = transparent_refusal(s->service->transparent, &s->client, &hint);
 	if (why != NULL)
 		session_refuse(s, OUTCOME_client_address, why, hint);
-	else
-		session_accept_client(s, payload, size);
+	else if (!access_is_allowed(config, &s->client, in->tlvs, in->tlvs_size, &why, &hint))
+		session_refuse(s, OUTCOME_client_denied, why, hint);
+	else if (session_enter_client(s))
+		session_accept_client(s, in);
 }
 
 static void session_on_header(struct session *s, const struct proxy_header *h,
 			      const uint8_t *payload, size_t size)
 {
 	const struct listener_config *config = s->service->config;
+	const struct session_input in = { h->tlvs, h->tlvs_size, payload, size };
 
 	session_note_header(s, h->version, h->command);
 	session_keep_tlvs(s, h);
@@ -119,15 +159,17 @@ static void session_on_header(struct session *s, const struct proxy_header *h,
 		return;
 	}
 	if (session_set_client(s, h))
-		session_admit_client(s, payload, size);
+		session_admit_client(s, &in);
 }
 
 /* No header: the peer is its own client. */
 void session_header_skip(struct session *s, const uint8_t *payload, size_t size)
 {
+	const struct session_input in = { .payload = payload, .payload_size = size };
+
 	session_note_header(s, 0, PROXY_COMMAND_NONE);
 	s->client = s->peer;
-	session_admit_client(s, payload, size);
+	session_admit_client(s, &in);
 }
 
 static bool session_peer_is_own_host(const struct session *s)

@@ -161,6 +161,7 @@ void session_fixture_create_service(struct session_fixture *f,
 static void serve(struct session_fixture *f, const struct upstream_addresses addresses[2])
 {
 	service_unref(f->service);
+	assert_int_equal(service_shared_track_clients(f->shared, &f->config->listeners[0]), 0);
 	session_fixture_create_service(f, addresses, &f->service);
 	service_attach(f->service, &f->env);
 	atomic_store(&f->shared->admission.limit, f->config->listeners[0].max_connections);
