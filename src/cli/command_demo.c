@@ -128,6 +128,7 @@ static int create_server(struct demo *d)
 	char text[1024];
 	struct strbuf out;
 	struct config_error config_error;
+	struct server_options options = { .log = d->log.log };
 	struct server_error server_error;
 
 	strbuf_init(&out, text, sizeof text);
@@ -136,7 +137,8 @@ static int create_server(struct demo *d)
 		fprintf(stderr, "unproxy: %s\n", config_error.text);
 		return COMMAND_FAILED;
 	}
-	if (server_create(d->config, d->log.log, &d->server, &server_error) != 0) {
+	options.config = d->config;
+	if (server_create(&options, &d->server, &server_error) != 0) {
 		fprintf(stderr, "unproxy: %s\n", server_error.text);
 		return COMMAND_FAILED;
 	}

@@ -40,10 +40,11 @@ static int drop_privileges(const struct config *config, struct log *log,
 
 static int run_server(struct config *config, struct log *log)
 {
+	const struct server_options options = { .config = config, .log = log };
 	struct server *server;
 	struct server_error error;
 
-	if (server_open(config, log, &server, &error) != 0) {
+	if (server_open(&options, &server, &error) != 0) {
 		fprintf(stderr, "unproxy: %s\n", error.text);
 		return COMMAND_FAILED;
 	}

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -136,8 +137,26 @@ int listener_start(struct listener *l)
 	return rv;
 }
 
+void listener_start_or_retry(struct listener *l)
+{
+	int rv = listener_start(l);
+
+	if (rv != 0)
+		listener_pause(l, rv);
+}
+
+static void listener_keep_addresses(const struct session_service *old,
+				    struct session_service *service)
+{
+	for (int i = 0; i < 2; i++)
+		if (strcmp(old->upstream[i].endpoint->text, service->upstream[i].endpoint->text) ==
+		    0)
+			service->upstream[i].addresses = old->upstream[i].addresses;
+}
+
 void listener_set_service(struct listener *l, struct session_service *service)
 {
+	listener_keep_addresses(l->service, service);
 	service_attach(service, l->env);
 	service_unref(l->service);
 	l->service = service;

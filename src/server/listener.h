@@ -34,7 +34,11 @@ void listener_attach(struct listener *l, struct session_env *env);
 /* Accept connections. Returns 0 or a negative errno. */
 int listener_start(struct listener *l) MUST_CHECK;
 
-/* New connections are for @service, whose reference it takes; those that are open keep theirs. */
+/* The same for when it is too late for an error: what the kernel refuses is tried again as after a shortage. */
+void listener_start_or_retry(struct listener *l);
+
+/* New connections are for @service, whose reference it takes; those that are open keep theirs. Addresses that a name
+ * has been found to have meanwhile stay known. Not once stopped. */
 void listener_set_service(struct listener *l, struct session_service *service);
 
 /* Accept what has connected so far and then no more; its sessions go on, and its service goes with them. Idempotent. */

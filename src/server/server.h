@@ -11,15 +11,28 @@ struct config;
 struct log;
 struct server;
 
-/* What could not be started and why, for people, without "unproxy: " before it. */
+/* What could not be done and why, for people, without "unproxy: " before it. */
 struct server_error {
 	char text[2048];
 };
 
-/* Raise RLIMIT_NOFILE, resolve the upstreams and open every listener: what may take privileges. Takes a reference
- * of @config; borrows @log until server_destroy().
+/* Loads the configuration again, for a reload. Returns 0 with a reference in @ret, or a negative errno with *@reterr
+ * set. On the thread of server_run(). */
+struct server_loader {
+	int (*load)(void *data, struct config **ret, struct server_error *reterr);
+	void *data;
+};
+
+/* All borrowed for the call, but for what is said. */
+struct server_options {
+	struct config *config; /* a reference is taken */
+	struct log *log;       /* borrowed until server_destroy() */
+	struct server_loader loader;
+};
+
+/* Raise RLIMIT_NOFILE, resolve the upstreams and open every listener: what may take privileges.
  * Returns 0, or a negative errno with *@reterr set and nothing left open. */
-int server_open(struct config *config, struct log *log, struct server **ret,
+int server_open(const struct server_options *options, struct server **ret,
 		struct server_error *reterr) MUST_CHECK;
 
 /* Try transparent mode, if a listener is to have it, and start the workers: connections are accepted. Returns 0, or a
@@ -27,7 +40,7 @@ int server_open(struct config *config, struct log *log, struct server **ret,
 int server_start(struct server *s, struct server_error *reterr) MUST_CHECK;
 
 /* Both of them. */
-int server_create(struct config *config, struct log *log, struct server **ret,
+int server_create(const struct server_options *options, struct server **ret,
 		  struct server_error *reterr) MUST_CHECK;
 
 /* The port that listener @index is bound to; it may have asked for port 0. 0 for a unix socket. */

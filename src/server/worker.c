@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Happy path: worker_create() opens the loop and its parts on the calling thread, worker_start()
- * hands them to a new one. worker_post(DRAIN) closes the listeners; when the last session has ended, the
+ * hands them to a new one. Mail changes the listeners (worker_update.h). worker_post(DRAIN) closes the listeners; when the last session has ended, the
  * handles are closed, the loop runs out, and done_cb reports it.
  *
  * What can go wrong:
@@ -35,10 +35,10 @@ static void worker_finish(struct worker *w)
 	if (w->finishing)
 		return;
 	w->finishing = true;
+	mailbox_close(&w->mailbox); /* before the rest, which late mails may need */
 	worker_stop_listeners(w);
 	session_env_end_sessions(&w->env, OUTCOME_shutdown);
 	session_env_close(&w->env, worker_on_env_closed);
-	uv_close((uv_handle_t *)&w->wake, NULL);
 }
 
 static void worker_on_empty(struct session_env *env)
@@ -46,27 +46,18 @@ static void worker_on_empty(struct session_env *env)
 	worker_finish(env->data);
 }
 
-static void worker_drain(struct worker *w)
+static void worker_on_drain(struct mail *m)
 {
+	struct worker *w = container_of(m, struct worker, drain);
+
 	worker_stop_listeners(w);
 	w->env.empty_cb = worker_on_empty;
 	session_env_reap(&w->env); /* there may be no session even now */
 }
 
-static void worker_on_wake(uv_async_t *wake)
+static void worker_on_stop(struct mail *m)
 {
-	struct worker *w = container_of(wake, struct worker, wake);
-
-	switch ((enum worker_phase)atomic_load(&w->phase)) {
-	case WORKER_SERVE:
-		break;
-	case WORKER_DRAIN:
-		worker_drain(w);
-		break;
-	case WORKER_STOP:
-		worker_finish(w);
-		break;
-	}
+	worker_finish(container_of(m, struct worker, stop));
 }
 
 static void worker_run(void *data)
@@ -87,18 +78,19 @@ static int worker_open(struct worker *w, const struct worker_options *options)
 	rv = uv_loop_init(&w->loop);
 	if (rv != 0)
 		return rv;
-	rv = uv_async_init(&w->loop, &w->wake, worker_on_wake);
+	rv = mailbox_open(&w->mailbox, &w->loop);
 	if (rv != 0)
 		goto err_after_loop;
 	rv = session_env_open(&w->env, &w->loop, &env);
 	if (rv != 0)
-		goto err_after_async;
+		goto err_after_mailbox;
 	return 0;
 
-err_after_async:
-	uv_close((uv_handle_t *)&w->wake, NULL);
-err_after_loop:
+err_after_mailbox:
+	mailbox_close(&w->mailbox);
 	uv_run(&w->loop, UV_RUN_DEFAULT); /* for the close callbacks */
+	mailbox_fini(&w->mailbox);
+err_after_loop:
 	uv_loop_close(&w->loop);
 	return rv;
 }
@@ -144,8 +136,15 @@ int worker_start(struct worker *w)
 
 void worker_post(struct worker *w, enum worker_phase phase)
 {
-	atomic_store(&w->phase, (int)phase);
-	uv_async_send(&w->wake);
+	bool posted = false;
+
+	if (phase > w->told && phase == WORKER_DRAIN)
+		posted = mailbox_post(&w->mailbox, &w->drain, worker_on_drain);
+	else if (phase > w->told)
+		posted = mailbox_post(&w->mailbox, &w->stop, worker_on_stop);
+	(void)posted; /* refused: it has ended already */
+	if (phase > w->told)
+		w->told = phase;
 }
 
 void worker_destroy(struct worker *w)
@@ -161,6 +160,7 @@ void worker_destroy(struct worker *w)
 		uv_run(&w->loop, UV_RUN_DEFAULT);
 	}
 	worker_destroy_listeners(w);
+	mailbox_fini(&w->mailbox);
 	rv = uv_loop_close(&w->loop);
 	assert(rv == 0); /* UV_EBUSY: something of ours was not closed */
 	(void)rv;

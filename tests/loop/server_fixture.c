@@ -123,10 +123,17 @@ void server_fixture_load(struct server_fixture *f, const char *keys, const char 
 		fail_msg("%s", error.text);
 }
 
+int server_fixture_create_loaded(struct server_fixture *f, struct server **ret)
+{
+	const struct server_options options = { .config = f->config, .log = f->log };
+
+	return server_create(&options, ret, &f->error);
+}
+
 int server_fixture_create(struct server_fixture *f, const char *keys, const char *listeners)
 {
 	server_fixture_load(f, keys, listeners);
-	return server_create(f->config, f->log, &f->server, &f->error);
+	return server_fixture_create_loaded(f, &f->server);
 }
 
 static void *run(void *data)

@@ -43,6 +43,9 @@ int server_fixture_teardown(void **state);
  * unless there are none. */
 void server_fixture_load(struct server_fixture *f, const char *keys, const char *listeners);
 
+/* Create a server of what was loaded. */
+int server_fixture_create_loaded(struct server_fixture *f, struct server **ret);
+
 /* Load and create. */
 int server_fixture_create(struct server_fixture *f, const char *keys, const char *listeners);
 

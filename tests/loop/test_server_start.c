@@ -89,7 +89,7 @@ static void test_a_second_server_on_the_port_is_refused(void **state)
 		 "\"trusted_proxies\": [\"127.0.0.0/8\"]}",
 		 server_port(first, 0));
 	server_fixture_load(f, WORKERS, listener);
-	assert_int_equal(server_create(f->config, f->log, &second, &f->error), -EADDRINUSE);
+	assert_int_equal(server_fixture_create_loaded(f, &second), -EADDRINUSE);
 	server_destroy(first);
 }
 
@@ -105,7 +105,7 @@ static void test_a_name_that_does_not_resolve_is_named(void **state)
 		free(two->upstream[i].host);
 		two->upstream[i].host = strdup("no..name"); /* no resolver has to be asked */
 	}
-	assert_true(server_create(f->config, f->log, &f->server, &f->error) < 0);
+	assert_true(server_fixture_create_loaded(f, &f->server) < 0);
 	assert_ptr_equal(
 	    strstr(f->error.text, "listener \"two\": cannot resolve upstream name:80: "),
 	    f->error.text);
@@ -170,7 +170,7 @@ static void test_every_allocation_of_a_start_may_fail(void **state)
 		int rv;
 
 		fault_arm(count);
-		rv = server_create(f->config, f->log, &f->server, &f->error);
+		rv = server_fixture_create_loaded(f, &f->server);
 		failed = fault_disarm();
 		if (!failed) {
 			assert_int_equal(rv, 0);
@@ -223,7 +223,7 @@ static void test_without_descriptors_nothing_is_left_open(void **state)
 		int rv;
 
 		limit_descriptors(more);
-		rv = server_create(f->config, f->log, &f->server, &f->error);
+		rv = server_fixture_create_loaded(f, &f->server);
 		if (more == ENOUGH_DESCRIPTORS)
 			assert_int_equal(rv, 0);
 		if (rv == 0) {

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* The state of the process, for the files of its main thread that share it: server.c, and those that keep a part of the
+ * running server up to date. Nobody else includes this. */
+#ifndef SERVER_PRIVATE_H
+#define SERVER_PRIVATE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <uv.h>
+
+#include "server/mailbox.h"
+#include "server/server.h"
+#include "server/server_listener.h"
+#include "server/worker.h"
+
+struct config;
+struct log;
+struct log_buffer;
+struct transparent;
+
+struct server {
+	uv_loop_t loop;
+	uv_signal_t signals[4];
+	size_t signal_count;    /* handles that are open */
+	uv_async_t wake;        /* a worker is done, or server_stop() */
+	uv_timer_t timer;       /* shutdown_timeout_ms, then STUCK_MS */
+	struct mailbox mailbox; /* for what workers answer */
+	atomic_bool stop_requested;
+	bool closing;            /* the loop's handles */
+	bool stuck;              /* a worker does not end */
+	enum worker_phase phase; /* of all workers */
+	struct config *config;   /* the running one; a reference */
+	struct server_loader loader;
+	struct log *log; /* borrowed */
+	struct log_buffer *log_buffer;
+	struct admission process;           /* counts all connections */
+	struct transparent *transparent;    /* a reference; NULL unless a listener is */
+	unsigned fds;                       /* how many files may be open */
+	struct server_listener **listeners; /* in the order of the configuration */
+	size_t listener_count;
+	struct worker **workers;
+	unsigned worker_count;   /* of created ones */
+	unsigned workers_wanted; /* at least 1; for good */
+};
+
+/* Set the limits of the listeners, and of the process as a whole. */
+void server_set_limits(struct server *s);
+
+#endif
