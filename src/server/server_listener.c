@@ -116,7 +116,7 @@ int server_listener_make_services(struct server_listener *l, struct config *conf
 		.transparent = transparent,
 		.addresses = addresses,
 	};
-	int rv = 0;
+	int rv = service_shared_track_clients(l->shared, &config->listeners[index]);
 
 	for (unsigned i = 0; rv == 0 && i < l->socket_count; i++) {
 		options.worker = i % workers;
