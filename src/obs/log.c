@@ -65,6 +65,10 @@ void log_free(struct log *log)
 		free(b);
 	}
 	log_output_close(&log->output);
+	if (log->next != NULL)
+		log_output_close(log->next);
+	free(log->next);
+	free(log->name);
 	pthread_cond_destroy(&log->wake);
 	pthread_cond_destroy(&log->done);
 	pthread_mutex_destroy(&log->mutex);
@@ -79,13 +83,15 @@ int log_create(const char *output, enum log_format format, enum log_level level,
 
 	if (log == NULL)
 		return -ENOMEM;
-	rv = log_output_open(&log->output, output);
+	log->name = strdup(output);
+	rv = log->name != NULL ? log_output_open(&log->output, output) : -ENOMEM;
 	if (rv != 0) {
+		free(log->name);
 		free(log);
 		return rv;
 	}
-	log->format = format;
-	log->level = level;
+	atomic_init(&log->format, format);
+	atomic_init(&log->level, level);
 	pthread_mutex_init(&log->mutex, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -107,6 +113,34 @@ void log_destroy(struct log *log, unsigned wait_ms)
 		log_free(log);
 }
 
+static int change_output(struct log *log, const char *name)
+{
+	char *copy = strdup(name);
+	struct log_output *next = malloc(sizeof *next);
+	int rv = copy != NULL && next != NULL ? log_output_open(next, name) : -ENOMEM;
+
+	if (rv != 0) {
+		free(copy);
+		free(next);
+		return rv;
+	}
+	free(log->name);
+	log->name = copy;
+	log_writer_follow(log, next);
+	return 0;
+}
+
+int log_configure(struct log *log, const char *output, enum log_format format, enum log_level level)
+{
+	int rv = strcmp(output, log->name) != 0 ? change_output(log, output) : 0;
+
+	if (rv != 0)
+		return rv;
+	atomic_store(&log->format, format);
+	atomic_store(&log->level, level);
+	return 0;
+}
+
 void log_reopen(struct log *log)
 {
 	atomic_store(&log->reopen, true);
@@ -123,8 +157,10 @@ struct log_buffer *log_buffer_create(struct log *log)
 	pthread_mutex_init(&b->mutex, NULL);
 	b->filling = b->memory[0];
 	b->used = 0;
+	b->used_before = 0;
 	b->full = b->memory[1];
 	b->full_used = 0;
+	b->full_before = 0;
 	pthread_mutex_lock(&log->mutex);
 	b->next = log->buffers;
 	log->buffers = b;
@@ -134,12 +170,12 @@ struct log_buffer *log_buffer_create(struct log *log)
 
 enum log_format log_format_of(const struct log_buffer *b)
 {
-	return b->log->format;
+	return atomic_load_explicit(&b->log->format, memory_order_relaxed);
 }
 
 bool log_enabled(const struct log_buffer *b, enum log_level level)
 {
-	return level <= b->log->level;
+	return level <= atomic_load_explicit(&b->log->level, memory_order_relaxed);
 }
 
 void log_line(struct log_buffer *b, const char *line, size_t size)
@@ -175,7 +211,7 @@ void log_message(struct log_buffer *b, enum log_level level, const char *event, 
 		return;
 	strbuf_init(&out, line, sizeof line);
 	va_start(args, format);
-	log_format_message(b->log->format, level, event, format, args, &out);
+	log_format_message(log_format_of(b), level, event, format, args, &out);
 	va_end(args);
 	log_line(b, out.data, out.used);
 }

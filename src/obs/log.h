@@ -41,6 +41,12 @@ int log_create(const char *output, enum log_format format, enum log_level level,
  * the writer and free everything, buffers included. NULL does nothing. */
 void log_destroy(struct log *log, unsigned wait_ms);
 
+/* From now on as these say, @output (copied) as for log_create(). If it is another than before, what was logged so far
+ * goes to the old one, and what is logged from here on to the new, once the old one has taken its part. Any thread,
+ * but one at a time. Returns 0, or a negative errno (of open(2)) and nothing has changed. */
+int log_configure(struct log *log, const char *output, enum log_format format,
+		  enum log_level level) MUST_CHECK;
+
 /* The path is opened again, soon, by the writer; "stderr" and "stdout" stay. If it cannot be opened, the old
  * one stays and a line there says so. Any thread. */
 void log_reopen(struct log *log);

@@ -77,6 +77,14 @@ int log_output_reopen(struct log_output *o)
 	return 0;
 }
 
+void log_output_replace(struct log_output *o, const struct log_output *next)
+{
+	log_output_close(o);
+	o->fd = next->fd;
+	o->path = next->path;
+	o->torn = next->torn;
+}
+
 void log_output_abandon(struct log_output *o)
 {
 	atomic_store(&o->abandoned, true);

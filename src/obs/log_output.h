@@ -25,6 +25,9 @@ void log_output_close(struct log_output *o);
 /* Open the path again. Returns a negative errno, and the old file stays, if that fails. */
 int log_output_reopen(struct log_output *o) MUST_CHECK;
 
+/* Close what is open, and take over what @next has. */
+void log_output_replace(struct log_output *o, const struct log_output *next);
+
 /* Write whole lines. Returns how many of them were not, or not wholly, written. */
 uint64_t log_output_write(struct log_output *o, const char *lines, size_t size) MUST_CHECK;
 

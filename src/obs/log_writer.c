@@ -6,6 +6,7 @@
  *   full ones without it.
  * - It naps and looks again, so that threads that keep logging need not wake it.
  * - After a nap that found nothing it sleeps until the next line.
+ * - log_configure() names another output: each buffer remembers how much of it belongs to the old one.
  *
  * What can go wrong:
  * - The output fails: log_output_write() says how many lines that cost. Before going to sleep the
@@ -17,6 +18,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -56,7 +58,7 @@ static bool PRINTF_LIKE(3, 4)
 
 	strbuf_init(&out, line, sizeof line);
 	va_start(args, format);
-	log_format_message(log->format, level, "log", format, args, &out);
+	log_format_message(atomic_load(&log->format), level, "log", format, args, &out);
 	va_end(args);
 	strbuf_putc(&out, '\n');
 	return log_output_write(&log->output, out.data, out.used) == 0;
@@ -72,42 +74,67 @@ static void writer_reopen(struct log *log)
 			       log->output.path, strerror(-rv));
 }
 
-static struct log_buffer *first_buffer(struct log *log)
+static void swap_blocks(struct log_buffer *b)
+{
+	char *full;
+
+	pthread_mutex_lock(&b->mutex);
+	full = b->filling;
+	b->filling = b->full;
+	b->full = full;
+	b->full_used = b->used;
+	b->full_before = b->used_before;
+	b->used = 0;
+	b->used_before = 0;
+	pthread_mutex_unlock(&b->mutex);
+}
+
+/* Take what all buffers hold, and the output that follows, if any: as one, for else their marks would not be about
+ * this output. */
+static struct log_buffer *writer_take(struct log *log, struct log_output **retnext)
 {
 	struct log_buffer *first;
 
 	pthread_mutex_lock(&log->mutex);
 	first = log->buffers;
+	for (struct log_buffer *b = first; b != NULL; b = b->next)
+		swap_blocks(b);
+	*retnext = log->next;
+	log->next = NULL;
 	pthread_mutex_unlock(&log->mutex);
 	return first;
+}
+
+static void writer_write(struct log *log, const char *lines, size_t size)
+{
+	if (size > 0)
+		atomic_fetch_add(&log->dropped, log_output_write(&log->output, lines, size));
+}
+
+/* The last lines for the old output, and on to @next (taken). */
+static void writer_follow(struct log *log, struct log_buffer *first, struct log_output *next)
+{
+	for (struct log_buffer *b = first; b != NULL; b = b->next)
+		writer_write(log, b->full, b->full_before);
+	log_output_replace(&log->output, next);
+	free(next);
 }
 
 /* Write what all buffers hold. Returns false if that was nothing. */
 static bool writer_round(struct log *log)
 {
-	struct log_buffer *first = first_buffer(log);
+	struct log_output *next;
+	struct log_buffer *first = writer_take(log, &next);
 	bool found = false;
 
-	for (struct log_buffer *b = first; b != NULL; b = b->next) {
-		char *full;
-
-		pthread_mutex_lock(&b->mutex);
-		full = b->filling;
-		b->filling = b->full;
-		b->full = full;
-		b->full_used = b->used;
-		b->used = 0;
-		pthread_mutex_unlock(&b->mutex);
-	}
+	if (next != NULL)
+		writer_follow(log, first, next);
 	/* After the swap: no line younger than the request may go to the old file. */
 	if (atomic_exchange(&log->reopen, false))
 		writer_reopen(log);
 	for (struct log_buffer *b = first; b != NULL; b = b->next) {
-		if (b->full_used == 0)
-			continue;
-		found = true;
-		atomic_fetch_add(&log->dropped,
-				 log_output_write(&log->output, b->full, b->full_used));
+		found = found || b->full_used > 0;
+		writer_write(log, b->full + b->full_before, b->full_used - b->full_before);
 	}
 	return found;
 }
@@ -201,6 +228,30 @@ int log_writer_start(struct log *log)
 	error = pthread_create(&log->writer, NULL, writer_main, log);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return -error;
+}
+
+/* What the buffers hold now is for the output that we have. */
+static void mark_blocks(struct log_buffer *first)
+{
+	for (struct log_buffer *b = first; b != NULL; b = b->next) {
+		pthread_mutex_lock(&b->mutex);
+		b->used_before = b->used;
+		pthread_mutex_unlock(&b->mutex);
+	}
+}
+
+void log_writer_follow(struct log *log, struct log_output *next)
+{
+	pthread_mutex_lock(&log->mutex);
+	if (log->next == NULL) {
+		mark_blocks(log->buffers);
+	} else { /* the writer has not got to that one, and now never will */
+		log_output_close(log->next);
+		free(log->next);
+	}
+	log->next = next;
+	pthread_mutex_unlock(&log->mutex);
+	log_writer_wake(log);
 }
 
 void log_writer_wake(struct log *log)

@@ -25,18 +25,21 @@ struct strbuf;
 struct log_buffer {
 	struct log *log;
 	struct log_buffer *next; /* never changes once it is in the list */
-	pthread_mutex_t mutex;   /* guards the next two */
+	pthread_mutex_t mutex;   /* guards the next three */
 	char *filling;           /* the block that takes lines */
 	size_t used;             /* of it [bytes] */
+	size_t used_before;      /* of it, when `next` was named: lines for `output` [bytes] */
 	char *full;              /* the other block; the writer's */
 	size_t full_used;        /* of it [bytes]; the writer's */
+	size_t full_before;      /* likewise, of the full one [bytes]; the writer's */
 	char memory[2][LOG_BLOCK_SIZE];
 };
 
 struct log {
 	struct log_output output; /* the writer's */
-	enum log_format format;
-	enum log_level level;
+	char *name;               /* of the output that was asked for last; log_configure()'s */
+	atomic_uint format;       /* enum log_format */
+	atomic_uint level;        /* enum log_level */
 	pthread_t writer;
 	atomic_uint_fast64_t dropped;
 	uint64_t reported;       /* drops that a warning told; the writer's */
@@ -47,10 +50,11 @@ struct log {
 	pthread_cond_t wake;     /* woken */
 	pthread_cond_t done;     /* finished */
 	struct log_buffer *buffers;
-	bool woken;     /* the writer has to look now */
-	bool stopping;  /* log_destroy() was called: write what is there and finish */
-	bool finished;  /* the writer is about to return */
-	bool abandoned; /* log_destroy() left: the writer frees */
+	struct log_output *next; /* follows `output`; NULL: none does */
+	bool woken;              /* the writer has to look now */
+	bool stopping;           /* log_destroy() was called: write what is there and finish */
+	bool finished;           /* the writer is about to return */
+	bool abandoned;          /* log_destroy() left: the writer frees */
 };
 
 /* The line of log_message(), without its newline. */
@@ -62,6 +66,9 @@ void log_free(struct log *log);
 
 /* Returns 0 or a negative errno. */
 int log_writer_start(struct log *log) MUST_CHECK;
+
+/* What is logged from here on goes to @next (taken). */
+void log_writer_follow(struct log *log, struct log_output *next);
 
 /* Look at the buffers and flags now. Any thread. */
 void log_writer_wake(struct log *log);
