@@ -98,15 +98,25 @@ static int64_t side_write(struct relay_side *side, const uint8_t *data, size_t s
 	return 0;
 }
 
-static int flow_hold(struct relay_flow *f, const uint8_t *data, size_t size)
+/* Takes @data. */
+static void flow_hold(struct relay_flow *f, uint8_t *data, size_t size)
 {
-	assert(f->held == NULL && size > 0 && size <= RELAY_CHUNK);
-	f->held = malloc(size);
-	if (f->held == NULL)
-		return -ENOMEM;
-	memcpy(f->held, data, size);
+	assert(f->held == NULL && size > 0 && size <= UINT32_MAX);
+	f->held = data;
 	f->held_at = 0;
 	f->held_size = (uint32_t)size;
+}
+
+static int flow_hold_copy(struct relay_flow *f, const uint8_t *data, size_t size)
+{
+	uint8_t *copy;
+
+	assert(size <= RELAY_CHUNK);
+	copy = malloc(size);
+	if (copy == NULL)
+		return -ENOMEM;
+	memcpy(copy, data, size);
+	flow_hold(f, copy, size);
 	return 0;
 }
 
@@ -119,27 +129,27 @@ static int64_t flow_write(struct relay_flow *f, struct relay_side *to, const uin
 
 	if (n < 0)
 		return n;
-	f->bytes += (uint64_t)n;
+	f->bytes += n;
 	if ((size_t)n == size)
 		return n;
-	rv = flow_hold(f, data + n, size - (size_t)n);
+	rv = flow_hold_copy(f, data + n, size - (size_t)n);
 	return rv != 0 ? rv : n;
 }
 
-/* Write what is held. Returns 0, also if some of it stays, or a negative errno. */
-static int flow_write_held(struct relay_flow *f, struct relay_side *to)
+/* Write what is held; some of it may stay. Returns the bytes taken or a negative errno. */
+static int64_t flow_write_held(struct relay_flow *f, struct relay_side *to)
 {
 	int64_t n = side_write(to, f->held + f->held_at, f->held_size - f->held_at);
 
 	if (n < 0)
-		return (int)n;
-	f->bytes += (uint64_t)n;
+		return n;
+	f->bytes += n;
 	f->held_at += (uint32_t)n;
 	if (f->held_at == f->held_size) {
 		free(f->held);
 		f->held = NULL;
 	}
-	return 0;
+	return n;
 }
 
 /* Write what is in the pipe. Returns 0, also if some of it stays, or a negative errno. */
@@ -150,7 +160,7 @@ static int flow_write_piped(struct relay_flow *f, struct relay_side *to)
 				   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 
 		if (n > 0) {
-			f->bytes += (uint64_t)n;
+			f->bytes += n;
 			f->piped -= (uint32_t)n;
 		} else if (n < 0 && errno == EAGAIN) {
 			to->writable = false;
@@ -161,8 +171,8 @@ static int flow_write_piped(struct relay_flow *f, struct relay_side *to)
 	return 0;
 }
 
-/* Write what is in flight. Returns 0, also if some of it stays, or a negative errno. */
-static int flow_flush(struct relay_flow *f, struct relay_side *to)
+/* Write what is in flight; some of it may stay. Returns a negative errno if the other side is broken. */
+static int64_t flow_flush(struct relay_flow *f, struct relay_side *to)
 {
 	if (f->held != NULL)
 		return flow_write_held(f, to);
@@ -290,12 +300,28 @@ static enum relay_status relay_reset_by(enum relay_end end)
 
 int64_t relay_send_first(struct relay *r, const uint8_t *data, size_t size)
 {
-	return flow_write(&r->flow[RELAY_CLIENT], &r->side[RELAY_UPSTREAM], data, size);
+	struct relay_flow *f = &r->flow[RELAY_CLIENT];
+	struct relay_side *to = &r->side[RELAY_UPSTREAM];
+
+	if (f->held != NULL) {
+		assert(size == 0);
+		return flow_write_held(f, to);
+	}
+	return size > 0 ? flow_write(f, to, data, size) : 0;
 }
 
 int relay_hold_first(struct relay *r, const uint8_t *data, size_t size)
 {
-	return flow_hold(&r->flow[RELAY_CLIENT], data, size);
+	return flow_hold_copy(&r->flow[RELAY_CLIENT], data, size);
+}
+
+void relay_hold_preface(struct relay *r, uint8_t *data, size_t size, size_t preface)
+{
+	struct relay_flow *f = &r->flow[RELAY_CLIENT];
+
+	assert(f->bytes == 0 && preface <= size);
+	flow_hold(f, data, size);
+	f->bytes = -(int64_t)preface;
 }
 
 /* @end broke while being written to. An application may refuse the rest of a request and reset: its

@@ -12,7 +12,7 @@
 #include "base/bug.h"
 #include "session/relay_pipe.h"
 
-/* What one read takes, and thereby the most that is ever held a direction in memory of ours [bytes]. A
+/* What one read takes, and thereby the most that is ever held a direction in memory of ours, but for a preface [bytes]. A
  * direction that is spliced has up to RELAY_PIPE_SIZE in its pipe instead. */
 #define RELAY_CHUNK ((size_t)64 * 1024)
 
@@ -41,7 +41,7 @@ struct relay_flow {
 	bool splicing;           /* the direction is bulk */
 	bool ended;              /* the end we read has sent FIN */
 	bool passed_on;          /* and we have passed it on */
-	uint64_t bytes;          /* written to the other side [bytes] */
+	int64_t bytes; /* written to the other side; below 0: of a preface, still to come */
 };
 
 struct relay {
@@ -75,13 +75,26 @@ void relay_set_socket(struct relay *r, enum relay_end end, int fd);
 /* epoll_wait(2) reported @events for that end. */
 void relay_note_events(struct relay *r, enum relay_end end, uint32_t events);
 
+/* How many bytes of that end the other side has got. */
+static inline uint64_t relay_bytes(const struct relay *r, enum relay_end end)
+{
+	int64_t bytes = r->flow[end].bytes;
+
+	return bytes > 0 ? (uint64_t)bytes : 0;
+}
+
 /* Write to the upstream what came from the client together with the header, ahead of everything that
- * relay_pump() will move. What the socket does not take now is copied and held; at most RELAY_CHUNK bytes.
+ * relay_pump() will move. What the socket does not take now is copied and held; at most RELAY_CHUNK bytes. If something is
+ * held already, @size is 0 and that is written.
  * Returns the bytes written, or a negative errno: of send(2), or -ENOMEM. */
 int64_t relay_send_first(struct relay *r, const uint8_t *data, size_t size) MUST_CHECK;
 
 /* The same without trying to write: there is no upstream yet. Returns 0 or -ENOMEM. */
 int relay_hold_first(struct relay *r, const uint8_t *data, size_t size) MUST_CHECK;
+
+/* The same, but the first @preface bytes did not come from the client, and do not count; and there is no other limit to
+ * @size. Takes @data, which is malloc(3)'s. */
+void relay_hold_preface(struct relay *r, uint8_t *data, size_t size, size_t preface);
 
 /* Move what can be moved now. */
 enum relay_status relay_pump(struct relay *r, struct relay_shared *shared) MUST_CHECK;

@@ -6,6 +6,7 @@
  * - The header is whole and its sender trusted: connect to the upstream, and send what came behind the
  *   header without waiting for the answer; on loopback that usually works.
  * - The upstream has answered: relay until both directions have seen FIN.
+ * With `send_proxy` a header of our own goes ahead of all that; it is held until an upstream takes it.
  *
  * What can go wrong:
  * - The peer is not trusted, or its header is late, malformed or refused: it is reset, and the
@@ -31,6 +32,7 @@
 #include "session/session_env.h"
 #include "session/session_header.h"
 #include "session/session_log.h"
+#include "session/session_send_proxy.h"
 #include "session/transparent.h"
 
 #define TO(state) (1U << SESSION_##state)
@@ -69,6 +71,16 @@ static void session_set_state(struct session *s, enum session_state next)
 struct upstream *session_upstream(const struct session *s)
 {
 	return &s->service->upstream[s->client.family == AF_INET6 ? 1 : 0];
+}
+
+void session_local_address(const struct session *s, struct address *ret)
+{
+	struct sockaddr_storage ss = { 0 };
+	socklen_t size = sizeof ss;
+
+	*ret = (struct address){ 0 };
+	if (getsockname(s->relay.side[RELAY_CLIENT].fd, (struct sockaddr *)&ss, &size) == 0)
+		address_from_sockaddr(ret, (const struct sockaddr *)&ss);
 }
 
 /* An orderly end is closed with FIN; everything else with RST, so that nobody takes it for one. */
@@ -127,16 +139,16 @@ void session_refuse(struct session *s, enum outcome outcome, const char *reason,
 
 static enum relay_status session_move(struct session *s)
 {
-	const struct relay_flow *in = &s->relay.flow[RELAY_CLIENT];
-	const struct relay_flow *out = &s->relay.flow[RELAY_UPSTREAM];
-	uint64_t in_before = in->bytes;
-	uint64_t out_before = out->bytes;
+	uint64_t in_before = relay_bytes(&s->relay, RELAY_CLIENT);
+	uint64_t out_before = relay_bytes(&s->relay, RELAY_UPSTREAM);
 	enum relay_status status = relay_pump(&s->relay, &s->service->env->relay);
+	uint64_t in = relay_bytes(&s->relay, RELAY_CLIENT) - in_before;
+	uint64_t out = relay_bytes(&s->relay, RELAY_UPSTREAM) - out_before;
 
-	if (in->bytes == in_before && out->bytes == out_before)
+	if (in == 0 && out == 0)
 		return status;
-	counter_add(&s->service->metrics->bytes_in, in->bytes - in_before);
-	counter_add(&s->service->metrics->bytes_out, out->bytes - out_before);
+	counter_add(&s->service->metrics->bytes_in, in);
+	counter_add(&s->service->metrics->bytes_out, out);
 	deadline_arm(&s->deadline, &s->service->wait[SESSION_RELAY]);
 	return status;
 }
@@ -235,18 +247,18 @@ static bool session_can_use(const struct session *s, const struct address *a)
 	return !s->service->config->transparent || a->family == s->client.family;
 }
 
-/* Connecting has begun on a new upstream socket: send the payload without waiting for an answer, and watch the
- * socket. Returns 0 if there is nothing more to do now, or why this address failed. */
+/* Connecting has begun on a new upstream socket: send what is held for it, or the payload, without waiting for an
+ * answer, and watch the socket. Returns 0 if there is nothing more to do now, or why this address failed. */
 static int session_send_first(struct session *s, bool connected, const uint8_t *payload,
 			      size_t size)
 {
 	int fd = s->relay.side[RELAY_UPSTREAM].fd;
-	int64_t sent = size > 0 ? relay_send_first(&s->relay, payload, size) : 0;
+	int64_t sent = relay_send_first(&s->relay, payload, size);
 	int rv;
 
 	if (sent < 0 && sent != -ENOMEM)
 		return (int)sent;
-	counter_add(&s->service->metrics->bytes_in, s->relay.flow[RELAY_CLIENT].bytes);
+	counter_add(&s->service->metrics->bytes_in, relay_bytes(&s->relay, RELAY_CLIENT));
 	rv = sent < 0 ? (int)sent
 		      : poller_add(&s->service->env->poller, fd, POLLER_SOCKET, &s->upstream_watch);
 	if (rv != 0) { /* some of the payload may have been sent, so no second try */
@@ -280,7 +292,7 @@ static int session_try_address(struct session *s, const uint8_t *payload, size_t
 }
 
 /* Try the addresses from s->attempt on. @payload came with the header; it is in the scratch buffer, so
- * whatever cannot be sent now has to be held. Later calls pass none. */
+ * whatever cannot be sent now has to be held. Later calls pass none, nor does who holds it already. */
 static void session_connect(struct session *s, const uint8_t *payload, size_t size)
 {
 	struct session_env *env = s->service->env;
@@ -314,7 +326,14 @@ void session_accept_client(struct session *s, const struct session_input *in)
 	free(s->saved);
 	s->saved = NULL;
 	session_set_state(s, SESSION_CONNECT);
-	session_connect(s, in->payload, in->payload_size);
+	if (s->service->config->send_proxy == CONFIG_SEND_OFF) {
+		session_connect(s, in->payload, in->payload_size);
+	} else if (session_hold_header(s, in) == 0) {
+		session_connect(s, NULL, 0);
+	} else {
+		s->reason = uv_strerror(UV_ENOMEM);
+		session_close(s, OUTCOME_upstream_error);
+	}
 }
 
 void session_on_retry(struct deadline *d)

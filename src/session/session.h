@@ -71,6 +71,9 @@ struct session_input {
 /* The upstream for its effective client. */
 struct upstream *session_upstream(const struct session *s);
 
+/* What the client connected to, as this host has it; AF_UNSPEC if that is not known. */
+void session_local_address(const struct session *s, struct address *ret);
+
 /* The name of a state, as in logs and metrics. */
 const char *session_state_name(enum session_state state);
 

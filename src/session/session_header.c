@@ -174,12 +174,9 @@ void session_header_skip(struct session *s, const uint8_t *payload, size_t size)
 
 static bool session_peer_is_own_host(const struct session *s)
 {
-	struct sockaddr_storage ss = { 0 };
-	socklen_t size = sizeof ss;
-	struct address local = { 0 };
+	struct address local;
 
-	if (getsockname(s->relay.side[RELAY_CLIENT].fd, (struct sockaddr *)&ss, &size) == 0)
-		address_from_sockaddr(&local, (const struct sockaddr *)&ss);
+	session_local_address(s, &local);
 	return address_is_loopback(&s->peer) || address_same_ip(&s->peer, &local);
 }
 

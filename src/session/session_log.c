@@ -35,17 +35,6 @@ static uint64_t now_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* Without addresses in a header, the client's destination is our own address. */
-static void session_local_address(const struct session *s, struct address *ret)
-{
-	struct sockaddr_storage ss = { 0 };
-	socklen_t size = sizeof ss;
-
-	*ret = (struct address){ 0 };
-	if (getsockname(s->relay.side[RELAY_CLIENT].fd, (struct sockaddr *)&ss, &size) == 0)
-		address_from_sockaddr(ret, (const struct sockaddr *)&ss);
-}
-
 /* Where the session went, or NULL. */
 static const char *session_upstream_text(const struct session *s,
 					 char buffer[static ADDRESS_TEXT_MAX])
@@ -77,8 +66,8 @@ void session_log(const struct session *s, enum outcome outcome)
 		.version = s->version,
 		.upstream = session_upstream_text(s, upstream),
 		.transparent = s->service->config->transparent,
-		.bytes_in = s->relay.flow[RELAY_CLIENT].bytes,
-		.bytes_out = s->relay.flow[RELAY_UPSTREAM].bytes,
+		.bytes_in = relay_bytes(&s->relay, RELAY_CLIENT),
+		.bytes_out = relay_bytes(&s->relay, RELAY_UPSTREAM),
 		.duration_ns = uv_hrtime() - s->accepted_ns,
 		.tlvs = s->tlvs,
 		.tlvs_size = s->tlvs_size,
@@ -90,7 +79,7 @@ void session_log(const struct session *s, enum outcome outcome)
 		r.header_ns = s->header_ns - s->accepted_ns;
 	if (s->connected_ns != 0)
 		r.connect_ns = s->connected_ns - s->header_ns;
-	if (r.destination.family == AF_UNSPEC)
+	if (r.destination.family == AF_UNSPEC) /* no header told */
 		session_local_address(s, &r.destination);
 	strbuf_init(&out, line, sizeof line);
 	access_log_format(&r, log_format_of(env->log), &out);
