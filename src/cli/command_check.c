@@ -54,14 +54,18 @@ int command_check(int argc, char **argv)
 		{ "no-probe", no_argument, &no_probe, true },
 		{ 0 },
 	};
+	struct config_source source;
 	struct config *config;
 	unsigned problems = 0;
 	int rv;
 
 	if (argc == 2 && strcmp(argv[1], "--list-config-keys") == 0)
 		return list_keys();
-	rv = config_source_load_more(argc, argv, options, &config);
-	if (config == NULL)
+	rv = config_source_parse(argc, argv, options, &source);
+	if (rv != COMMAND_OK || source.help)
+		return rv;
+	rv = config_source_load(&source, &config);
+	if (rv != COMMAND_OK)
 		return rv;
 	config_print(config, stdout);
 	fflush(stdout); /* the problems come behind it, also in a pipe */

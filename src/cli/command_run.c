@@ -38,9 +38,33 @@ static int drop_privileges(const struct config *config, struct log *log,
 	return rv;
 }
 
-static int run_server(struct config *config, struct log *log)
+/* What it takes to load the configuration again. */
+struct run {
+	struct config_source source;
+	const char *user; /* whom we have become; NULL: nobody else */
+};
+
+static int load_again(void *data, struct config **ret, struct server_error *reterr)
 {
-	const struct server_options options = { .config = config, .log = log };
+	const struct run *run = data;
+	struct config_error error;
+	int rv = config_source_load_again(&run->source, ret, &error);
+
+	/* Also if it is a file that the configuration names, which is an error in the configuration. */
+	if (rv != 0 && run->user != NULL && strstr(error.text, strerror(EACCES)) != NULL)
+		snprintf(reterr->text, sizeof reterr->text,
+			 "%s; unproxy runs as %s since its start: make the file readable for that "
+			 "user, or set `user` and restart",
+			 error.text, run->user);
+	else if (rv != 0)
+		snprintf(reterr->text, sizeof reterr->text, "%s", error.text);
+	return rv;
+}
+
+static int run_server(struct run *run, struct config *config, struct log *log)
+{
+	const struct server_options options = { config, log, { load_again, run } };
+	bool was_root = geteuid() == 0;
 	struct server *server;
 	struct server_error error;
 
@@ -53,6 +77,8 @@ static int run_server(struct config *config, struct log *log)
 		server_destroy(server);
 		return COMMAND_FAILED;
 	}
+	if (was_root && geteuid() != 0)
+		run->user = config->user;
 	if (!server_run(server)) {
 		log_destroy(log, LOG_FLUSH_MS);
 		_exit(COMMAND_OK); /* exit(3) would wait for libuv's threads */
@@ -63,12 +89,16 @@ static int run_server(struct config *config, struct log *log)
 
 int command_run(int argc, char **argv)
 {
+	struct run run = { .user = NULL };
 	struct config *config;
 	struct log *log;
-	int status = config_source_load(argc, argv, &config);
+	int status = config_source_parse(argc, argv, NULL, &run.source);
 	int rv;
 
-	if (status != COMMAND_OK || config == NULL)
+	if (status != COMMAND_OK || run.source.help)
+		return status;
+	status = config_source_load(&run.source, &config);
+	if (status != COMMAND_OK)
 		return status;
 	privilege_raise();
 	rv = log_create(config->log_output, (enum log_format)config->log_format,
@@ -79,7 +109,7 @@ int command_run(int argc, char **argv)
 		config_unref(config);
 		return COMMAND_FAILED;
 	}
-	status = run_server(config, log);
+	status = run_server(&run, config, log);
 	log_destroy(log, LOG_FLUSH_MS);
 	config_unref(config);
 	return status;

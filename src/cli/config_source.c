@@ -2,14 +2,12 @@
 #include "cli/config_source.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/bug.h"
 #include "cli/command.h"
-#include "conf/config_load.h"
 
 #define ENVIRONMENT "UNPROXY_CONFIG"
 
@@ -31,17 +29,8 @@ static const struct option shared_options[] = {
 
 #define OPTIONS_MAX 16
 
-/* What the command line says. */
-struct source {
-	const char *command;
-	const char *file;
-	struct config_flags flags;
-	const char *a_flag; /* one of the flags that was given, for messages */
-	bool help;
-};
-
 /* Each value once. */
-static int set_once(const struct source *s, const char **member, const char *name)
+static int set_once(const struct config_source *s, const char **member, const char *name)
 {
 	if (*member != NULL)
 		return command_usage_error(s->command, "%s is given twice", name);
@@ -58,7 +47,7 @@ static const char *written_option(char **argv, char letter[static 3])
 	return letter;
 }
 
-static int take_option(struct source *s, int option, char **argv)
+static int take_option(struct config_source *s, int option, char **argv)
 {
 	char letter[3];
 
@@ -92,7 +81,7 @@ static int take_option(struct source *s, int option, char **argv)
 	}
 }
 
-static int parse_options(int argc, char **argv, const struct option *more, struct source *s)
+static int parse_options(int argc, char **argv, const struct option *more, struct config_source *s)
 {
 	struct option options[OPTIONS_MAX] = { { 0 } };
 	size_t count = ARRAY_SIZE(shared_options);
@@ -119,14 +108,14 @@ static int parse_options(int argc, char **argv, const struct option *more, struc
 }
 
 /* Exactly one of the three may be there. */
-static int check_sources(const struct source *s, const char *environment)
+static int check_sources(const struct config_source *s)
 {
 	const char *given[3];
 	size_t count = 0;
 
 	if (s->file != NULL)
 		given[count++] = "-c";
-	if (environment != NULL)
+	if (s->environment != NULL)
 		given[count++] = "the environment variable " ENVIRONMENT;
 	if (s->a_flag != NULL)
 		given[count++] = s->a_flag;
@@ -142,22 +131,14 @@ static int check_sources(const struct source *s, const char *environment)
 	return COMMAND_OK;
 }
 
-static int load(const struct source *s, const char *environment, struct config **ret)
+static int load(const struct config_source *s, struct config **ret, struct config_error *reterr)
 {
-	struct config_error error;
-	int rv;
-
 	if (s->file != NULL)
-		rv = config_load_file(s->file, ret, &error);
-	else if (environment != NULL)
-		rv = config_load_text(ENVIRONMENT, ".", environment, strlen(environment), ret,
-				      &error);
-	else
-		rv = config_load_flags(&s->flags, ret, &error);
-	if (rv == 0)
-		return COMMAND_OK;
-	fprintf(stderr, "unproxy: %s\n", error.text);
-	return rv == -EINVAL ? COMMAND_USAGE : COMMAND_FAILED;
+		return config_load_file(s->file, ret, reterr);
+	if (s->environment != NULL)
+		return config_load_text(ENVIRONMENT, ".", s->environment, strlen(s->environment),
+					ret, reterr);
+	return config_load_flags(&s->flags, ret, reterr);
 }
 
 /* Empty is how some orchestrators unset it. */
@@ -168,37 +149,53 @@ static const char *find_environment(void)
 	return environment != NULL && environment[0] != '\0' ? environment : NULL;
 }
 
-int config_source_load_more(int argc, char **argv, const struct option *more, struct config **ret)
+int config_source_parse(int argc, char **argv, const struct option *more, struct config_source *ret)
 {
-	struct source s = { .command = argv[0] };
-	const char *environment = find_environment();
+	struct config_source s = { .command = argv[0], .environment = find_environment() };
 	int rv = parse_options(argc, argv, more, &s);
 
-	*ret = NULL;
-	if (rv != COMMAND_OK)
-		return rv;
-	if (s.help) {
+	if (rv == COMMAND_OK && s.help)
 		command_help_print(s.command);
-		return COMMAND_OK;
-	}
-	rv = check_sources(&s, environment);
-	return rv == COMMAND_OK ? load(&s, environment, ret) : rv;
+	else if (rv == COMMAND_OK)
+		rv = check_sources(&s);
+	*ret = s;
+	return rv;
 }
 
-int config_source_load(int argc, char **argv, struct config **ret)
+int config_source_load(const struct config_source *s, struct config **ret)
 {
-	return config_source_load_more(argc, argv, NULL, ret);
+	struct config_error error;
+	int rv = load(s, ret, &error);
+
+	if (rv == 0)
+		return COMMAND_OK;
+	fprintf(stderr, "unproxy: %s\n", error.text);
+	return rv == -EINVAL ? COMMAND_USAGE : COMMAND_FAILED;
+}
+
+int config_source_load_again(const struct config_source *s, struct config **ret,
+			     struct config_error *reterr)
+{
+	if (s->file == NULL || strcmp(s->file, "-") != 0)
+		return load(s, ret, reterr);
+	snprintf(reterr->text, sizeof reterr->text,
+		 "the configuration came from standard input, which cannot be read again; give it "
+		 "as -c FILE to reload it");
+	return -EINVAL;
 }
 
 int config_source_load_optional(const char *command, const char *file, struct config **ret)
 {
-	const struct source s = { .command = command, .file = file };
-	const char *environment = find_environment();
+	const struct config_source s = {
+		.command = command,
+		.file = file,
+		.environment = find_environment(),
+	};
 	int rv;
 
 	*ret = NULL;
-	if (file == NULL && environment == NULL)
+	if (s.file == NULL && s.environment == NULL)
 		return COMMAND_OK;
-	rv = check_sources(&s, environment);
-	return rv == COMMAND_OK ? load(&s, environment, ret) : rv;
+	rv = check_sources(&s);
+	return rv == COMMAND_OK ? config_source_load(&s, ret) : rv;
 }

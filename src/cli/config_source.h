@@ -3,17 +3,37 @@
 #ifndef CONFIG_SOURCE_H
 #define CONFIG_SOURCE_H
 
+#include <stdbool.h>
+
 #include <getopt.h>
+
+#include "base/bug.h"
+#include "conf/config_load.h"
 
 struct config;
 
-/* Parse the options that `run` and `check` share (-c FILE, --listen, --upstream, --trust,
- * --transparent), and load. Returns COMMAND_OK with @ret set (the caller holds a reference), or the exit
- * status after printing why. COMMAND_OK with @ret NULL: --help was printed, nothing is left to do. */
-int config_source_load(int argc, char **argv, struct config **ret);
+/* What names it; all borrowed from the command line and the environment. */
+struct config_source {
+	const char *command;
+	const char *file; /* of -c; NULL: not given */
+	struct config_flags flags;
+	const char *a_flag;      /* one of those that were given, for messages; NULL: none was */
+	const char *environment; /* UNPROXY_CONFIG; NULL: not set */
+	bool help;               /* --help was given, and printed */
+};
 
-/* The same for a command with more options: @more ends with a zeroed entry, and each sets its `flag`. */
-int config_source_load_more(int argc, char **argv, const struct option *more, struct config **ret);
+/* Parse the options that `run` and `check` share (-c FILE, --listen, --upstream, --trust, --transparent), and @more, which
+ * ends with a zeroed entry and of which each sets its `flag` (NULL: there are no more). Returns COMMAND_OK, or the
+ * exit status after printing why. */
+int config_source_parse(int argc, char **argv, const struct option *more,
+			struct config_source *ret);
+
+/* Load. Returns COMMAND_OK with a reference in @ret, or the exit status after printing why. */
+int config_source_load(const struct config_source *s, struct config **ret);
+
+/* Load once more, while the program runs. Returns 0 with a reference in @ret, or a negative errno with *@reterr set. */
+int config_source_load_again(const struct config_source *s, struct config **ret,
+			     struct config_error *reterr) MUST_CHECK;
 
 /* For a command that can do without: from @file (of -c; NULL: not given) or UNPROXY_CONFIG. COMMAND_OK with @ret NULL:
  * there is neither. */

@@ -64,6 +64,14 @@ static void server_on_timeout(uv_timer_t *timer)
 	server_abort(s);
 }
 
+static bool server_is_done(const struct server *s)
+{
+	for (unsigned i = 0; i < s->worker_count; i++)
+		if (!atomic_load(&s->workers[i]->done))
+			return false;
+	return true;
+}
+
 /* Socket files go at once, for whoever comes after us may want to bind them. */
 static void server_unlink_sockets(struct server *s)
 {
@@ -73,6 +81,7 @@ static void server_unlink_sockets(struct server *s)
 
 static void server_drain(struct server *s, const char *why)
 {
+	reload_cancel(s);
 	server_unlink_sockets(s);
 	log_message(s->log_buffer, LOG_INFO, "stopping",
 		    "%s: accepting no more; %u connections have %u ms to finish", why,
@@ -101,23 +110,19 @@ static void server_close_loop(struct server *s)
 	uv_loop_close(&s->loop);
 }
 
-static bool server_is_done(const struct server *s)
-{
-	for (unsigned i = 0; i < s->worker_count; i++)
-		if (!atomic_load(&s->workers[i]->done))
-			return false;
-	return true;
-}
-
 static void server_on_wake(uv_async_t *wake)
 {
 	struct server *s = container_of(wake, struct server, wake);
 
 	if (atomic_load(&s->stop_requested) && s->phase == WORKER_SERVE)
 		server_drain(s, "stopped");
-	if (s->phase != WORKER_SERVE && server_is_done(s)) {
+	if (s->phase == WORKER_SERVE || !server_is_done(s))
+		return;
+	if (s->reload == NULL) {
 		log_message(s->log_buffer, LOG_INFO, "stopped", "all connections have ended");
 		server_close_handles(s);
+	} else { /* it waits for the resolver, too */
+		uv_timer_start(&s->timer, server_on_stuck, STUCK_MS, 0);
 	}
 }
 
@@ -136,9 +141,7 @@ static void server_on_signal(uv_signal_t *handle, int number)
 
 	switch (number) {
 	case SIGHUP:
-		log_message(s->log_buffer, LOG_WARN, "reload",
-			    "SIGHUP: this version cannot reload; restart it to apply a changed "
-			    "configuration");
+		reload_start(s, "SIGHUP");
 		break;
 	case SIGUSR1:
 		log_reopen(s->log);
@@ -352,8 +355,13 @@ int server_start(struct server *s, struct server_error *reterr)
 	log_message(s->log_buffer, LOG_INFO, "start",
 		    "unproxy %s: %u worker%s, up to %u connections", UNPROXY_VERSION,
 		    s->worker_count, s->worker_count == 1 ? "" : "s", s->process.limit);
-	for (size_t i = 0; i < s->listener_count; i++)
-		server_listener_log(s->listeners[i], s->log_buffer);
+	for (size_t i = 0; i < s->listener_count; i++) {
+		const struct server_listener *l = s->listeners[i];
+
+		server_listener_log(l, s->log_buffer);
+		if (server_listener_trusts_all(l->config))
+			server_listener_warn_open(l, s->log_buffer);
+	}
 	return 0;
 }
 
@@ -380,6 +388,7 @@ int server_open(const struct server_options *options, struct server **ret,
 	s->config = config_ref(options->config);
 	s->log = options->log;
 	s->loader = options->loader;
+	s->reloads.last_succeeded = true;
 	s->workers_wanted = s->config->workers > 0 ? s->config->workers : cpu_count();
 	rv = server_allocate(s);
 	if (rv == 0)
@@ -393,6 +402,9 @@ int server_open(const struct server_options *options, struct server **ret,
 	s->fds = limits_raise_fds();
 	rv = server_open_listeners(s, reterr);
 	if (rv != 0) {
+		if (reterr->text[0] == '\0')
+			snprintf(reterr->text, sizeof reterr->text, "cannot start: %s",
+				 strerror(-rv));
 		server_destroy(s);
 		return rv;
 	}
@@ -439,6 +451,7 @@ void server_destroy(struct server *s)
 {
 	if (s == NULL)
 		return;
+	reload_cancel(s);
 	server_post(s, WORKER_STOP);
 	for (unsigned i = 0; i < s->worker_count; i++)
 		worker_destroy(s->workers[i]);

@@ -16,9 +16,10 @@ struct server_error {
 	char text[2048];
 };
 
-/* Loads the configuration again, for a reload. Returns 0 with a reference in @ret, or a negative errno with *@reterr
- * set. On the thread of server_run(). */
+/* Loads the configuration again, for a reload (SIGHUP). */
 struct server_loader {
+	/* Returns 0 with a reference in @ret, or a negative errno with *@reterr set. On the thread of server_run().
+	 * NULL: there are no reloads. */
 	int (*load)(void *data, struct config **ret, struct server_error *reterr);
 	void *data;
 };

@@ -60,11 +60,8 @@ int server_listener_open(struct server_listener *l, unsigned workers, struct ser
 	int *fds = calloc(workers, sizeof *fds);
 	int rv;
 
-	if (fds == NULL) {
-		snprintf(reterr->text, sizeof reterr->text, "cannot start: %s",
-			 uv_strerror(UV_ENOMEM));
+	if (fds == NULL)
 		return -ENOMEM;
-	}
 	rv = listen_sockets_open(&l->config->listen, workers, fds, why);
 	if (rv == 0) {
 		l->socket_count = workers;
@@ -125,6 +122,14 @@ int server_listener_make_services(struct server_listener *l, struct config *conf
 	return rv;
 }
 
+void server_listener_drop_services(struct server_listener *l)
+{
+	for (unsigned i = 0; i < l->socket_count; i++) {
+		service_unref(l->sockets[i].service);
+		l->sockets[i].service = NULL;
+	}
+}
+
 int server_listener_make_listeners(struct server_listener *l)
 {
 	for (unsigned i = 0; i < l->socket_count; i++) {
@@ -157,13 +162,19 @@ void server_listener_log(const struct server_listener *l, struct log_buffer *log
 		    config->name, config->listen.kind == ENDPOINT_UNIX ? config->listen.text : text,
 		    config->upstream[0].text, config->upstream_is_pair ? " and " : "",
 		    config->upstream_is_pair ? config->upstream[1].text : "");
-	if (cidr_set_is_open(config->trusted, AF_INET) ||
-	    cidr_set_is_open(config->trusted, AF_INET6))
-		log_message(
-		    log, LOG_WARN, "open_trust",
+}
+
+bool server_listener_trusts_all(const struct listener_config *l)
+{
+	return cidr_set_is_open(l->trusted, AF_INET) || cidr_set_is_open(l->trusted, AF_INET6);
+}
+
+void server_listener_warn_open(const struct server_listener *l, struct log_buffer *log)
+{
+	log_message(log, LOG_WARN, "open_trust",
 		    "%s: trusted_proxies admits every address: anyone who reaches this port "
 		    "can forge client addresses; list the load balancer's networks",
-		    config->name);
+		    l->config->name);
 }
 
 static void server_socket_close(struct server_socket *socket)

@@ -45,7 +45,7 @@ struct server_listener *server_listener_create(const struct listener_config *con
 int server_listener_resolve(struct server_listener *l, uv_loop_t *loop,
 			    struct server_error *reterr) MUST_CHECK;
 
-/* Open its sockets. Returns 0, or a negative errno with *@reterr set and nothing left open. */
+/* Open its sockets. Returns 0; or a negative errno with nothing left open, and *@reterr set unless it is -ENOMEM. */
 int server_listener_open(struct server_listener *l, unsigned workers,
 			 struct server_error *reterr) MUST_CHECK;
 
@@ -60,14 +60,21 @@ int server_listener_make_services(struct server_listener *l, struct config *conf
 				  const struct upstream_addresses addresses[2],
 				  struct transparent *transparent, unsigned workers) MUST_CHECK;
 
+/* Those that were made and not given. */
+void server_listener_drop_services(struct server_listener *l);
+
 /* Make a listener of each socket and its service. Returns 0 or -ENOMEM. */
 int server_listener_make_listeners(struct server_listener *l) MUST_CHECK;
 
 /* Nobody finds it any more; nothing if it is no unix socket. */
 void server_listener_unlink(struct server_listener *l);
 
-/* Where it listens, and what would be unwise. */
+/* Where it listens, and to whom it passes on. */
 void server_listener_log(const struct server_listener *l, struct log_buffer *log);
+
+/* Does it trust everybody? Worth a warning. */
+bool server_listener_trusts_all(const struct listener_config *l);
+void server_listener_warn_open(const struct server_listener *l, struct log_buffer *log);
 
 /* With the sockets and their file, unless they were given. NULL does nothing. */
 void server_listener_destroy(struct server_listener *l);

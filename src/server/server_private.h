@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "server/mailbox.h"
+#include "server/reload.h"
 #include "server/server.h"
 #include "server/server_listener.h"
 #include "server/worker.h"
@@ -41,8 +42,11 @@ struct server {
 	struct server_listener **listeners; /* in the order of the configuration */
 	size_t listener_count;
 	struct worker **workers;
-	unsigned worker_count;   /* of created ones */
-	unsigned workers_wanted; /* at least 1; for good */
+	unsigned worker_count;    /* of created ones */
+	unsigned workers_wanted;  /* at least 1; for good */
+	struct reload *reload;    /* under way; NULL: none is */
+	const char *reload_again; /* why one is to follow; NULL: none is */
+	struct reload_results reloads;
 };
 
 /* Set the limits of the listeners, and of the process as a whole. */
