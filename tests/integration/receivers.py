@@ -7,8 +7,8 @@ from processes import directory, free_port, listening_on, running, written
 
 
 @contextlib.contextmanager
-def haproxy(server):
-    """Its address, when it is in front of @server."""
+def haproxy(server, options=""):
+    """Its address, when it is in front of @server, which may have @options."""
     port = free_port()
     with directory() as path:
         config = written(path / "haproxy.cfg", f"""
@@ -19,7 +19,7 @@ def haproxy(server):
                 timeout server 60s
             listen in
                 bind 127.0.0.1:{port} accept-proxy
-                server application {server}
+                server application {server} {options}
             """)
         with running(["haproxy", "-db", "-f", config], listening_on(port)):
             yield f"127.0.0.1:{port}"
