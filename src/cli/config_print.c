@@ -27,6 +27,15 @@ static void print_strings(char *const *list, size_t count, FILE *out)
 	fputs("\n", out);
 }
 
+static void print_files(const struct config *c, FILE *out)
+{
+	for (size_t i = 0; i < c->file_count && i < SHOWN; i++)
+		fprintf(out, "%s%s", i > 0 ? ", " : "", c->files[i].path);
+	if (c->file_count > SHOWN)
+		fprintf(out, " and %zu more", c->file_count - SHOWN);
+	fputs("\n", out);
+}
+
 static void print_ranges(const struct cidr_set *set, FILE *out)
 {
 	size_t count = cidr_set_count(set);
@@ -61,7 +70,7 @@ static void print_global(const struct config *c, FILE *out)
 		fprintf(out, "admin        %s\n", c->admin_listen.text);
 	if (c->watch) {
 		fputs("watch        loaded again when one of these changes: ", out);
-		print_strings(c->files, c->file_count, out);
+		print_files(c, out);
 	}
 	fputs("SIGTERM      connections have ", out);
 	print_time(c->shutdown_timeout_ms, out);

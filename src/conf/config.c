@@ -68,6 +68,8 @@ void config_unref(struct config *c)
 	free(c->user);
 	free(c->log_output);
 	endpoint_fini(&c->admin_listen);
-	strings_free(c->files, c->file_count);
+	for (size_t i = 0; i < c->file_count; i++)
+		free(c->files[i].path);
+	free(c->files);
 	free(c);
 }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/bug.h"
+#include "base/file_stamp.h"
 #include "conf/endpoint.h"
 
 struct cidr_set;
@@ -72,6 +73,12 @@ struct listener_config {
 	bool allow_loopback_clients;
 };
 
+/* A file that was read. */
+struct config_file {
+	char *path;
+	struct file_stamp stamp; /* of what was read */
+};
+
 #define CONFIG_WORKERS_MAX 1024
 
 #define CONFIG_TRANSPARENT_MARK  7700 /* by default */
@@ -93,7 +100,8 @@ struct config {
 	struct endpoint
 	    admin_listen; /* text is NULL: off; otherwise an IP address or unix socket */
 	bool watch;       /* reload when one of `files` changes */
-	char **files;     /* what was read: the configuration, if it is a file, and lists */
+	struct config_file
+	    *files; /* what was read: the configuration, if it is a file, and lists */
 	size_t file_count;
 };
 

@@ -36,14 +36,14 @@ static int read_root(struct config_reading *r, const struct config_document *d)
 }
 
 /* A document whose text and root are set becomes a configuration, or nothing. @path is where it was read, or NULL if
- * that is no file. */
-static int read_document(const struct config_document *d, const char *path, const char *directory,
-			 struct config **ret)
+ * that is no file; then there is no @stamp either. */
+static int read_document(const struct config_document *d, const char *path,
+			 const struct file_stamp *stamp, const char *directory, struct config **ret)
 {
 	struct config_reading r = { .config = config_create(), .directory = directory };
 	int rv;
 
-	if (r.config == NULL || (path != NULL && config_add_file(r.config, path) != 0))
+	if (r.config == NULL || (path != NULL && config_add_file(r.config, path, stamp) != 0))
 		rv = config_no_memory(d);
 	else
 		rv = read_root(&r, d);
@@ -60,13 +60,14 @@ int config_load_file(const char *path, struct config **ret, struct config_error 
 	bool is_stdin = strcmp(path, "-") == 0;
 	struct config_document d = { .name = is_stdin ? "stdin" : path, .error = reterr };
 	char *copy = strdup(path); /* for dirname(3), which writes into it */
+	struct file_stamp stamp = file_stamp_take(path);
 	int rv;
 
 	if (copy == NULL)
 		return config_no_memory(&d);
 	rv = config_document_read(&d, path);
 	if (rv == 0)
-		rv = read_document(&d, is_stdin ? NULL : path, dirname(copy), ret);
+		rv = read_document(&d, is_stdin ? NULL : path, &stamp, dirname(copy), ret);
 	config_document_fini(&d);
 	free(copy);
 	return rv;
@@ -79,7 +80,7 @@ int config_load_text(const char *name, const char *directory, const char *text, 
 	int rv = config_document_parse(&d, text, size);
 
 	if (rv == 0)
-		rv = read_document(&d, NULL, directory, ret);
+		rv = read_document(&d, NULL, NULL, directory, ret);
 	config_document_fini(&d);
 	return rv;
 }
@@ -157,7 +158,7 @@ int config_load_flags(const struct config_flags *flags, struct config **ret,
 	}
 	rv = config_document_print(&d, tree_of_flags(flags));
 	if (rv == 0)
-		rv = read_document(&d, NULL, ".", ret);
+		rv = read_document(&d, NULL, NULL, ".", ret);
 	config_document_fini(&d);
 	return rv;
 }

@@ -15,20 +15,21 @@
 
 #define HINT_MAX 512
 
-int config_add_file(struct config *c, const char *path)
+int config_add_file(struct config *c, const char *path, const struct file_stamp *stamp)
 {
-	char **files;
+	struct config_file *files;
 
 	for (size_t i = 0; i < c->file_count; i++)
-		if (strcmp(c->files[i], path) == 0)
+		if (strcmp(c->files[i].path, path) == 0)
 			return 0;
 	files = realloc(c->files, (c->file_count + 1) * sizeof *files);
 	if (files == NULL)
 		return -ENOMEM;
 	c->files = files;
-	files[c->file_count] = strdup(path);
-	if (files[c->file_count] == NULL)
+	files[c->file_count].path = strdup(path);
+	if (files[c->file_count].path == NULL)
 		return -ENOMEM;
+	files[c->file_count].stamp = *stamp;
 	c->file_count++;
 	return 0;
 }

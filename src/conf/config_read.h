@@ -14,6 +14,7 @@
 struct cidr_set;
 struct config;
 struct config_place;
+struct file_stamp;
 
 /* One of `proxy_lists`. */
 struct config_list {
@@ -36,8 +37,9 @@ struct config_reading {
 
 void config_reading_fini(struct config_reading *r);
 
-/* @path (copied) was read: once in config->files, however often it is named. Returns 0 or -ENOMEM. */
-int config_add_file(struct config *c, const char *path) MUST_CHECK;
+/* @path (copied) is read: once in config->files, however often it is named. @stamp was taken before. Returns 0 or
+ * -ENOMEM. */
+int config_add_file(struct config *c, const char *path, const struct file_stamp *stamp) MUST_CHECK;
 
 /* Read the members of the object at @at into @base by the table, in the table's order: what later keys depend on
  * stands before them there. Keys that are absent get their default. */

@@ -56,7 +56,8 @@ static int add_networks_of_file(struct config *config, const struct config_place
 				const char *path, struct cidr_set *set)
 {
 	struct config_document d = { .name = path, .error = at->document->error };
-	int rv = config_add_file(config, path);
+	struct file_stamp stamp = file_stamp_take(path);
+	int rv = config_add_file(config, path, &stamp);
 
 	if (rv != 0)
 		return config_no_memory(at->document);

@@ -168,14 +168,23 @@ static void test_a_list_that_cannot_be_read_is_told_where_it_is_named(void **sta
 
 /* --- where it comes from --- */
 
+static void check_file(const struct config_file *file, const char *path)
+{
+	struct file_stamp stamp = file_stamp_take(path);
+
+	assert_string_equal(file->path, path);
+	assert_int_not_equal(stamp.inode, 0);
+	assert_true(file_stamp_equal(&file->stamp, &stamp));
+}
+
 /* Is @c made of these files? @first may be NULL: it is not made of any. */
 static void check_files(const struct config *c, const char *first, const char *second)
 {
 	assert_int_equal(c->file_count, first == NULL ? 0 : second == NULL ? 1 : 2);
 	if (first != NULL)
-		assert_string_equal(c->files[0], first);
+		check_file(&c->files[0], first);
 	if (second != NULL)
-		assert_string_equal(c->files[1], second);
+		check_file(&c->files[1], second);
 }
 
 static void test_files_that_were_read_can_be_watched(void **state)
