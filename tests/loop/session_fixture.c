@@ -18,6 +18,7 @@
 
 #include "conf/config_load.h"
 #include "lib/test_loop.h"
+#include "session/transparent.h"
 
 #define LISTENER                                                                                   \
 	"{\"listeners\": [{\"name\": \"test\", \"listen\": \"127.0.0.1:0\", \"trusted_proxies\": " \
@@ -149,13 +150,16 @@ void session_fixture_create_service(struct session_fixture *f,
 				    const struct upstream_addresses addresses[2],
 				    struct session_service **ret)
 {
-	const struct service_options options = {
+	struct service_options options = {
 		.config = f->config,
 		.shared = f->shared,
 		.addresses = addresses,
 	};
 
+	if (config_is_transparent(f->config))
+		assert_int_equal(transparent_create(f->config, &options.transparent), 0);
 	assert_int_equal(service_create(&options, ret), 0);
+	transparent_unref(options.transparent);
 }
 
 static void serve(struct session_fixture *f, const struct upstream_addresses addresses[2])

@@ -18,6 +18,7 @@
 #include "lib/test_loop.h"
 #include "loop/resolver_block.h"
 #include "loop/session_fixture.h"
+#include "session/transparent.h"
 
 /* No resolver has to be asked to know that this is no name. */
 #define BAD_NAME "no..name"
@@ -123,6 +124,31 @@ static void test_the_family_of_the_client_picks_the_upstream(void **state)
 	session_fixture_finish(f);
 	assert_string_equal(session_fixture_text(f, "upstream"), f->unix_text);
 	test_peer_close(&app6);
+}
+
+/* --- transparent mode, which connects as the client or not at all --- */
+
+static void test_a_client_of_another_family_cannot_be_connected_as(void **state)
+{
+	struct session_fixture *f = *state;
+
+	session_fixture_serve(f, NULL, "\"transparent\": true");
+	session_fixture_start_with(f, "PROXY TCP6 2001:db8::7 2001:db8::1 1 2\r\n");
+	session_fixture_expect(f, "family_mismatch");
+	test_peer_expect_reset(&f->client);
+	session_fixture_expect_no_upstream(f);
+}
+
+/* The kernel takes the address, if it may, and replaces it; a broadcast address is on the list for that reason. */
+static void test_an_address_that_the_socket_does_not_get_is_refused(void **state)
+{
+	struct session_fixture *f = *state;
+
+	session_fixture_serve(f, NULL, "\"transparent\": true, \"allow_loopback_clients\": true");
+	f->service->transparent->refused_count = 0;
+	session_fixture_start_with(f, "PROXY TCP4 127.255.255.255 192.0.2.1 1 2\r\n");
+	session_fixture_expect(f, "bind_failed");
+	test_peer_expect_reset(&f->client);
 }
 
 /* --- unix sockets --- */
@@ -434,6 +460,8 @@ int main(void)
 		TEST(test_the_next_address_is_tried_when_one_refuses),
 		TEST(test_when_all_refuse_the_client_is_refused),
 		TEST(test_the_family_of_the_client_picks_the_upstream),
+		TEST(test_a_client_of_another_family_cannot_be_connected_as),
+		TEST(test_an_address_that_the_socket_does_not_get_is_refused),
 		TEST(test_a_missing_unix_socket_refuses),
 		TEST(test_a_full_backlog_is_waited_out),
 		TEST(test_a_backlog_that_stays_full_times_out),
