@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
@@ -27,6 +28,7 @@ void server_fixture_open_log(struct server_fixture *f)
 	assert_true(f->log_fd >= 0);
 	fcntl(f->log_fd, F_SETPIPE_SZ, sizeof f->log_text);
 	f->log_size = 0;
+	f->log_skipped = 0;
 }
 
 int server_fixture_setup(void **state)
@@ -43,6 +45,7 @@ int server_fixture_setup(void **state)
 	test_peer_listen(&f->app, NULL, "127.0.0.1:0", 256);
 	f->client.fd = -1;
 	f->upstream.fd = -1;
+	pthread_mutex_init(&f->config_mutex, NULL);
 	*state = f;
 	return 0;
 }
@@ -62,10 +65,17 @@ static ssize_t read_log(struct server_fixture *f)
 
 void server_fixture_expect_log(struct server_fixture *f, const char *text)
 {
-	while (strstr(f->log_text, text) == NULL) {
+	while (strstr(f->log_text + f->log_skipped, text) == NULL) {
 		test_loop_until_ready(NULL, f->log_fd, POLLIN, text);
 		read_log(f);
 	}
+}
+
+void server_fixture_skip_log(struct server_fixture *f)
+{
+	while (read_log(f) > 0)
+		continue;
+	f->log_skipped = f->log_size;
 }
 
 void server_fixture_end(struct server_fixture *f)
@@ -91,6 +101,7 @@ int server_fixture_teardown(void **state)
 	server_destroy(f->server);
 	log_destroy(f->log, TEST_PATIENCE_MS);
 	config_unref(f->config);
+	pthread_mutex_destroy(&f->config_mutex);
 	test_peer_close(&f->client);
 	test_peer_close(&f->upstream);
 	test_peer_close(&f->app);
@@ -102,30 +113,56 @@ int server_fixture_teardown(void **state)
 	return 0;
 }
 
+static void set_config(struct server_fixture *f, struct config *config)
+{
+	pthread_mutex_lock(&f->config_mutex);
+	config_unref(f->config);
+	f->config = config;
+	pthread_mutex_unlock(&f->config_mutex);
+}
+
+void server_fixture_break(struct server_fixture *f)
+{
+	set_config(f, NULL);
+}
+
+static int load_again(void *data, struct config **ret, struct server_error *reterr)
+{
+	struct server_fixture *f = data;
+
+	pthread_mutex_lock(&f->config_mutex);
+	*ret = f->config != NULL ? config_ref(f->config) : NULL;
+	pthread_mutex_unlock(&f->config_mutex);
+	snprintf(reterr->text, sizeof reterr->text, "it is broken");
+	return *ret != NULL ? 0 : -EINVAL;
+}
+
 void server_fixture_load(struct server_fixture *f, const char *keys, const char *listeners)
 {
 	char app[TEST_PEER_NAME_MAX];
 	char text[4096];
 	struct strbuf out;
 	struct config_error error;
+	struct config *config;
 	const char *at = listeners;
 	const char *next;
 
 	test_peer_name(&f->app, app);
 	strbuf_init(&out, text, sizeof text);
-	strbuf_printf(&out, "{%s \"listeners\": [", keys);
+	strbuf_printf(&out, "{%s \"log\": {\"output\": \"%s\", \"level\": \"debug\"}, ", keys,
+		      f->log_path);
+	strbuf_printf(&out, "\"listeners\": [");
 	for (; (next = strstr(at, "APP")) != NULL; at = next + strlen("APP"))
 		strbuf_printf(&out, "%.*s%s", (int)(next - at), at, app);
 	strbuf_printf(&out, "%s]}", at);
-	config_unref(f->config);
-	f->config = NULL;
-	if (config_load_text("test", "/", out.data, out.used, &f->config, &error) != 0)
+	if (config_load_text("test", "/", out.data, out.used, &config, &error) != 0)
 		fail_msg("%s", error.text);
+	set_config(f, config);
 }
 
 int server_fixture_create_loaded(struct server_fixture *f, struct server **ret)
 {
-	const struct server_options options = { .config = f->config, .log = f->log };
+	const struct server_options options = { f->config, f->log, { load_again, f } };
 
 	return server_create(&options, ret, &f->error);
 }

@@ -23,7 +23,9 @@ struct server_fixture {
 	int log_fd;             /* its end to be read */
 	char log_text[1 << 19]; /* what has been read of it */
 	size_t log_size;
-	struct config *config;
+	size_t log_skipped; /* what server_fixture_expect_log() does not see */
+	pthread_mutex_t config_mutex;
+	struct config *config; /* what is loaded; NULL: it cannot be, neither by a reload */
 	struct server *server;
 	struct server_error error;
 	pthread_t thread;
@@ -40,7 +42,7 @@ int server_fixture_setup(void **state);
 int server_fixture_teardown(void **state);
 
 /* A configuration of @listeners (JSON; APP stands for the address of f->app) and more @keys, which end in a comma
- * unless there are none. */
+ * unless there are none. For server_fixture_create(), or for the next reload. */
 void server_fixture_load(struct server_fixture *f, const char *keys, const char *listeners);
 
 /* Create a server of what was loaded. */
@@ -61,8 +63,14 @@ void server_fixture_join(struct server_fixture *f);
 /* Make a FIFO for the log, and listen to it. */
 void server_fixture_open_log(struct server_fixture *f);
 
+/* Nothing can be loaded until server_fixture_load(). */
+void server_fixture_break(struct server_fixture *f);
+
 /* Wait until @text stands in the log. */
 void server_fixture_expect_log(struct server_fixture *f, const char *text);
+
+/* The same, but only what is logged from now on counts. */
+void server_fixture_skip_log(struct server_fixture *f);
 
 /* Destroy the server and close the log, whose text is then whole. */
 void server_fixture_end(struct server_fixture *f);

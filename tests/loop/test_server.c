@@ -5,12 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <dlfcn.h>
 #include <errno.h>
-#include <netdb.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +19,7 @@
 #include <cmocka.h>
 
 #include "lib/test_loop.h"
+#include "loop/resolver_fault.h"
 #include "loop/server_fixture.h"
 
 #define CROWD 64
@@ -327,51 +325,28 @@ static void test_a_stop_before_the_start_is_not_forgotten(void **state)
 
 /* --- a resolver that does not answer --- */
 
-static atomic_bool resolver_hangs;
-static uv_sem_t resolver_asked;
-static uv_sem_t resolver_goes_on;
-
-/* In the place of the C library's: libuv calls this one. */
-int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
-		struct addrinfo **res)
-{
-	int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
-
-	*(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
-	if (atomic_load(&resolver_hangs)) {
-		uv_sem_post(&resolver_asked);
-		uv_sem_wait(&resolver_goes_on);
-	}
-	return real(node, service, hints, res);
-}
-
 static void test_a_resolver_that_hangs_does_not_keep_it(void **state)
 {
 	struct server_fixture *f = *state;
 
-	assert_int_equal(uv_sem_init(&resolver_asked, 0), 0);
-	assert_int_equal(uv_sem_init(&resolver_goes_on, 0), 0);
 	assert_int_equal(server_fixture_create(f, "\"workers\": 2, \"shutdown_timeout_ms\": 10, ",
 					       "{\"listen\": \"127.0.0.1:0\", \"upstream\": "
 					       "\"localhost:9\", "
 					       "\"trusted_proxies\": [\"127.0.0.0/8\"]}"),
 			 0);
 	server_fixture_run(f);
-	atomic_store(&resolver_hangs, true);
+	resolver_fault_hang();
 	server_fixture_connect(f, 0, &f->client);
 	test_peer_send_text(&f->client,
 			    HEADER); /* nobody listens on port 9: the name is looked up again */
-	uv_sem_wait(&resolver_asked);
+	resolver_fault_wait_until_asked();
 	server_stop(f->server);
 	test_peer_expect_reset(&f->client);
 	server_fixture_join(f);
 	assert_false(f->ended_in_order);
-	atomic_store(&resolver_hangs, false);
-	uv_sem_post(&resolver_goes_on);
+	resolver_fault_go_on();
 	server_fixture_end(f);
 	assert_non_null(strstr(f->log_text, "a name lookup has not ended"));
-	uv_sem_destroy(&resolver_asked);
-	uv_sem_destroy(&resolver_goes_on);
 }
 
 int main(void)
