@@ -44,7 +44,8 @@ int server_start(struct server *s, struct server_error *reterr) MUST_CHECK;
 int server_create(const struct server_options *options, struct server **ret,
 		  struct server_error *reterr) MUST_CHECK;
 
-/* The port that listener @index is bound to; it may have asked for port 0. 0 for a unix socket. */
+/* The port that listener @index is bound to; it may have asked for port 0. 0 for a unix socket. Not while a reload is
+ * under way on another thread. */
 unsigned server_port(const struct server *s, unsigned index);
 
 /* Handle signals until SIGTERM or SIGINT, then drain: stop accepting, and let connections finish for

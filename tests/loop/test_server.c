@@ -280,6 +280,7 @@ static void test_other_signals_do_not_end_it(void **state)
 	struct server_fixture *f = *state;
 
 	server_fixture_start(f, 1, "");
+	server_fixture_relay(f);
 	kill(getpid(), SIGHUP);
 	server_fixture_expect_log(f, "\"event\":\"reload\"");
 	assert_int_equal(unlink(f->log_path), 0);
@@ -290,7 +291,8 @@ static void test_other_signals_do_not_end_it(void **state)
 		kill(getpid(), SIGHUP);
 	while (poll(&(struct pollfd){ .fd = f->log_fd, .events = POLLIN }, 1, 20) == 0);
 	server_fixture_expect_log(f, "\"event\":\"reload\"");
-	server_fixture_relay(f);
+	test_peer_send_text(&f->client, "still here");
+	test_peer_expect_text(&f->upstream, "still here");
 }
 
 static void test_destroying_resets_what_is_open(void **state)
