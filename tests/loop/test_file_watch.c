@@ -465,8 +465,8 @@ static void test_a_folder_that_may_not_be_seen_is_an_error(void **state)
 	make_folder("closed");
 	write_file("closed/config.json", "{}");
 	write_file("config.json", "{}");
-	watch(f, "config.json");
 	assert_int_equal(chmod(f->directory, 0755), 0);
+	watch(f, "config.json");
 	assert_int_equal(chmod("closed", 0711), 0);
 	if (user == 0)
 		assert_int_equal(seteuid(65534), 0);
