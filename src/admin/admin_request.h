@@ -18,7 +18,6 @@ enum admin_state {
 	ADMIN_NSTATES
 };
 
-/* A socket that is listened on. */
 struct admin_listening {
 	uv_poll_t poll;
 	int fd;

@@ -89,7 +89,7 @@ static void admin_listening_on_closed(uv_handle_t *handle)
 	free(container_of((uv_poll_t *)handle, struct admin_listening, poll));
 }
 
-static int admin_listening_open(struct admin_server *a, int fd, struct admin_listening **ret)
+int admin_listening_open(struct admin_server *a, int fd, struct admin_listening **ret)
 {
 	struct admin_listening *l = malloc(sizeof *l);
 	int rv;
@@ -107,21 +107,20 @@ static int admin_listening_open(struct admin_server *a, int fd, struct admin_lis
 	return 0;
 }
 
-int admin_server_listen(struct admin_server *a, int fd)
+void admin_listening_close(struct admin_listening *l)
 {
-	struct admin_listening *next = NULL;
-	int rv = fd < 0 ? 0 : admin_listening_open(a, fd, &next);
+	if (l == NULL)
+		return;
+	uv_close((uv_handle_t *)&l->poll, admin_listening_on_closed);
+	close(l->fd);
+}
 
-	if (rv != 0)
-		return rv;
-	if (a->listening != NULL) {
-		uv_close((uv_handle_t *)&a->listening->poll, admin_listening_on_closed);
-		close(a->listening->fd);
-	}
-	a->listening = next;
+void admin_server_use(struct admin_server *a, struct admin_listening *l)
+{
+	admin_listening_close(a->listening);
+	a->listening = l;
 	uv_timer_stop(&a->resume);
 	admin_server_watch(a);
-	return 0;
 }
 
 struct admin_server *admin_server_create(uv_loop_t *loop, unsigned patience_ms,
@@ -162,13 +161,9 @@ static void admin_server_on_closed(uv_handle_t *handle)
 
 void admin_server_close(struct admin_server *a)
 {
-	int rv;
-
 	if (a == NULL)
 		return;
-	rv = admin_server_listen(a, -1);
-	assert(rv == 0); /* nothing is acquired */
-	(void)rv;
+	admin_server_use(a, NULL);
 	for (int i = 0; i < ADMIN_CLOSED; i++)
 		while (admin_server_close_oldest(a, (enum admin_state)i))
 			continue;

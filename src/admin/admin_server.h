@@ -22,6 +22,7 @@
 #define ADMIN_PATIENCE_MS 5000
 
 struct admin_server;
+struct admin_listening;
 
 /* A request that has come and waits for its answer. */
 struct admin_request;
@@ -34,9 +35,15 @@ typedef void (*admin_handler)(struct admin_request *r, const char *path, void *d
 struct admin_server *admin_server_create(uv_loop_t *loop, unsigned patience_ms,
 					 admin_handler handler, void *data) MUST_CHECK;
 
-/* Accept from the listening socket @fd, TCP or unix, and no more from the one before; connections that are open stay.
- * Takes the fd; -1: accept no more. Returns 0; or a negative errno: then nothing has changed, and @fd is still yours. */
-int admin_server_listen(struct admin_server *a, int fd) MUST_CHECK;
+/* Watch the listening socket @fd, TCP or unix, for @a, which accepts nothing from it yet. Takes the fd. Returns 0; or a
+ * negative errno, and @fd is still yours. */
+int admin_listening_open(struct admin_server *a, int fd, struct admin_listening **ret) MUST_CHECK;
+
+/* Close one that is not in use, and its fd. The loop must still run for a callback. NULL does nothing. */
+void admin_listening_close(struct admin_listening *l);
+
+/* Accept from @l, which it takes, and close the one before; connections that are open stay. NULL: accept no more. */
+void admin_server_use(struct admin_server *a, struct admin_listening *l);
 
 /* Close everything. The loop must still run for the callbacks; requests that are unanswered must still be
  * answered. It frees itself after the last of them. NULL does nothing. */

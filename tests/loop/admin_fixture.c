@@ -83,9 +83,12 @@ int admin_fixture_teardown(void **state)
 
 void admin_fixture_listen(struct admin_fixture *f, const char *at)
 {
+	struct admin_listening *l;
+
 	test_peer_listen(&f->listening, &f->loop, at, 128);
 	test_peer_name(&f->listening, f->name);
-	assert_int_equal(admin_server_listen(f->server, f->listening.fd), 0);
+	assert_int_equal(admin_listening_open(f->server, f->listening.fd, &l), 0);
+	admin_server_use(f->server, l);
 }
 
 void admin_fixture_start(struct admin_fixture *f, unsigned patience_ms)

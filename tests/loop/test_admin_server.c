@@ -154,16 +154,17 @@ static void test_the_socket_can_be_changed_under_way(void **state)
 	test_peer_close(&refused);
 	test_peer_send_text(&before, " HTTP/1.0\r\n\r\n");
 	admin_fixture_expect_hello(f, &before);
-	assert_int_equal(admin_server_listen(f->server, -1), 0);
+	admin_server_use(f->server, NULL);
 }
 
 static void test_what_is_no_socket_is_refused_and_the_old_one_stays(void **state)
 {
 	struct admin_fixture *f = *state;
+	struct admin_listening *l;
 	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
 	admin_fixture_start(f, NEVER);
-	assert_int_not_equal(admin_server_listen(f->server, fd), 0);
+	assert_int_not_equal(admin_listening_open(f->server, fd, &l), 0);
 	close(fd);
 	admin_fixture_get(f);
 }
@@ -193,6 +194,20 @@ static void test_accepting_goes_on_after_a_shortage(void **state)
 	}
 }
 
+/* A reload may come to nothing after the new socket is open. */
+static void test_a_socket_that_is_not_used_after_all_is_closed(void **state)
+{
+	struct admin_fixture *f = *state;
+	struct test_peer other;
+	struct admin_listening *l;
+
+	admin_fixture_start(f, NEVER);
+	test_peer_listen(&other, &f->loop, "127.0.0.1:0", 8);
+	assert_int_equal(admin_listening_open(f->server, other.fd, &l), 0);
+	admin_listening_close(l);
+	admin_fixture_get(f);
+}
+
 /* --- allocations that fail --- */
 
 static void test_without_memory_it_loses_a_client_and_nothing_else(void **state)
@@ -218,13 +233,14 @@ static void test_without_memory_it_loses_a_client_and_nothing_else(void **state)
 static void test_without_memory_it_does_not_start(void **state)
 {
 	struct admin_fixture *f = *state;
+	struct admin_listening *l;
 
 	fault_arm(0);
 	assert_null(admin_server_create(&f->loop, NEVER, NULL, f));
 	fault_disarm();
 	admin_fixture_start(f, NEVER);
 	fault_arm(0);
-	assert_int_equal(admin_server_listen(f->server, 0), -ENOMEM);
+	assert_int_equal(admin_listening_open(f->server, f->listening.fd, &l), -ENOMEM);
 	fault_disarm();
 	admin_fixture_get(f);
 }
@@ -241,6 +257,7 @@ int main(void)
 		TEST(test_answers_that_nobody_takes_are_bounded),
 		TEST(test_the_socket_can_be_changed_under_way),
 		TEST(test_what_is_no_socket_is_refused_and_the_old_one_stays),
+		TEST(test_a_socket_that_is_not_used_after_all_is_closed),
 		TEST(test_accepting_goes_on_after_a_shortage),
 		TEST(test_without_memory_it_loses_a_client_and_nothing_else),
 		TEST(test_without_memory_it_does_not_start),
