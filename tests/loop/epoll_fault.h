@@ -4,7 +4,7 @@
 #ifndef EPOLL_FAULT_H
 #define EPOLL_FAULT_H
 
-/* @count more sockets can be watched; -1: any number. */
+/* @count more sockets can be watched; -1: any number. Any thread. */
 void epoll_fault_allow(int count);
 
 #endif

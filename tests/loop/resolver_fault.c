@@ -4,17 +4,18 @@
 #include <dlfcn.h>
 #include <netdb.h>
 #include <pthread.h>
-#include <stdbool.h>
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static bool hangs;
 static bool asked;
+static bool forgotten;
 
 /* In the place of the C library's: libuv calls this one. */
 int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
 		struct addrinfo **res)
 {
+	bool unknown;
 	int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 
 	*(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
@@ -23,8 +24,9 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
 	pthread_cond_broadcast(&changed);
 	while (hangs)
 		pthread_cond_wait(&changed, &mutex);
+	unknown = forgotten;
 	pthread_mutex_unlock(&mutex);
-	return real(node, service, hints, res);
+	return unknown ? EAI_NONAME : real(node, service, hints, res);
 }
 
 static void set_hangs(bool value)
@@ -46,6 +48,13 @@ void resolver_fault_wait_until_asked(void)
 	pthread_mutex_lock(&mutex);
 	while (!asked)
 		pthread_cond_wait(&changed, &mutex);
+	pthread_mutex_unlock(&mutex);
+}
+
+void resolver_fault_forget(bool is_forgotten)
+{
+	pthread_mutex_lock(&mutex);
+	forgotten = is_forgotten;
 	pthread_mutex_unlock(&mutex);
 }
 
