@@ -2,6 +2,7 @@
 #
 #   make run       build, and show the main job: an application behind unproxy, a header sent through
 #   make test      everything that must pass; what CI runs
+#   make test-containers  the images, pods and compose files of docker/, run; about three minutes
 #   make coverage  line coverage of each layer by those tests
 #   make fuzz      run the fuzz targets for FUZZ_SECONDS each (default 600)
 #   make bench     measure against HAProxy and nginx
@@ -14,7 +15,7 @@ PREFIX       ?= /usr/local
 FUZZ_SECONDS ?= 600
 PYTHON       := /usr/bin/python3
 
-.PHONY: all run test coverage fuzz bench format install clean
+.PHONY: all run test test-containers coverage fuzz bench format install clean
 
 all: build/build.ninja
 	@meson compile -C build
@@ -25,6 +26,10 @@ run: all
 test:
 	@.ci/install test
 	@tests/run_all
+
+test-containers:
+	@.ci/install containers
+	@tests/containers/run
 
 coverage:
 	@.ci/install test
