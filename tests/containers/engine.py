@@ -200,9 +200,17 @@ class Engine:
         finally:
             running.close()
 
+    def remove_containers(self):
+        """All, also such as share the network of others, which must go first."""
+        for _ in range(2):
+            for name in self.podman("ps", "--all", "--quiet").split():
+                subprocess.run(self.command("podman", "rm", "--force", "--time", "0", name),
+                               env=self.environment, capture_output=True)
+
     def close(self):
-        self.podman("rm", "--all", "--force", "--time", "0")
-        for group in Path("/sys/fs/cgroup").glob("**/libpod_parent"):
+        self.remove_containers()
+        groups = Path("/sys/fs/cgroup").glob("*/libpod_parent")
+        for group in (inner for outer in groups for inner in [*outer.glob("*/"), outer]):
             with contextlib.suppress(OSError):  # somebody else's containers
                 group.rmdir()
 

@@ -75,7 +75,7 @@ def compose(engine, ends):
         service = project.inside(*engine.command("podman", "system", "service", "--time=0",
                                                  f"unix://{project.socket}"))
         ends.enter_context(running(service, lambda output: project.socket.exists()))
-        ends.callback(lambda: engine.podman("rm", "--all", "--force", "--time", "0"))
+        ends.callback(engine.remove_containers)
         ends.enter_context(health_checks(project))
         project("up", "--no-build", "--detach")
         return project

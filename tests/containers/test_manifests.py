@@ -129,8 +129,8 @@ def test_every_configuration_is_accepted(engine):
         check = Container("check", "localhost/unproxy", ["check"],
                           environment={"UNPROXY_CONFIG": json.dumps(config)})
         with engine.running(check) as running:
-            assert running.wait() in (0, 1)  # 1: there is no application here
-            assert "configuration is valid" in running.text(), (name, running.text())
+            # 1: there is no application here, and no load balancer; 2 would be a mistake.
+            assert running.wait() in (0, 1), (name, running.text())
 
 
 def test_dockerfile_and_documents_name_one_version():

@@ -17,7 +17,7 @@ def test_from_nothing_to_the_clients_address(engine, ends, tmp_path):
     namespace = ends.enter_context(contextlib.closing(Namespace()))
     namespace.set("net.ipv4.ip_forward", 1)
     engine.podman("tag", image_of("postgres"), "localhost/postgres:17")
-    ends.callback(lambda: engine.podman("rm", "--all", "--force", "--time", "0"))
+    ends.callback(engine.remove_containers)
     docker = tmp_path / "docker"
     # The image is there already.
     docker.write_text('#!/bin/sh\n[ "$1" = build ] || exec ' + " ".join(engine.command("podman")) + ' "$@"\n')
