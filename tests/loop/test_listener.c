@@ -313,6 +313,84 @@ static void test_what_cannot_be_watched_is_an_error(void **state)
 	assert_false(is_watched(f->listener));
 }
 
+/* At the latest possible moment, when nobody wants to hear of an error any more. */
+static void test_what_cannot_be_watched_yet_is_tried_again(void **state)
+{
+	struct fixture *f = *state;
+
+	open_listener(f, "");
+	epoll_fault_allow(0);
+	listener_start_or_retry(f->listener);
+	epoll_fault_allow(-1);
+	assert_false(is_watched(f->listener));
+	session_fixture_expect_event(f->s, "accept");
+	assert_non_null(strstr(session_fixture_text(f->s, "message"), "no space left on device"));
+	connect_client(f);
+	test_loop_until(&f->s->loop, has_crowd, f, "the client");
+	session_fixture_expect_event(f->s, "accept");
+	assert_non_null(strstr(session_fixture_text(f->s, "message"), "accepting again"));
+}
+
+/* --- another service --- */
+
+/* As a reload does, with @addresses that the main thread knows. */
+static void replace_service(struct fixture *f, const char *upstream, const char *keys,
+			    const struct address *known)
+{
+	const struct upstream_addresses one = { .count = 1, .list = { *known } };
+	const struct upstream_addresses addresses[2] = { one, one };
+	struct session_service *service;
+
+	session_fixture_load(f->s, upstream, keys);
+	session_fixture_create_service(f->s, addresses, &service);
+	listener_set_service(f->listener, service);
+}
+
+static void test_another_service_is_for_new_connections(void **state)
+{
+	struct fixture *f = *state;
+	struct address nowhere = loopback_address(1, session_fixture_unused_port(f->s));
+
+	start_listener(f);
+	test_peer_send_text(connect_client(f), HEADER "hello");
+	test_peer_accept(&f->s->app, &f->s->upstream);
+	replace_service(f, "\"127.0.0.1:9\"", "", &nowhere);
+	test_peer_send_text(connect_client(f), HEADER);
+	session_fixture_expect(f->s, "upstream_refused");
+	test_peer_expect_text(&f->s->upstream, "hello");
+	test_peer_send_text(&f->crowd[0], "still here");
+	test_peer_expect_text(&f->s->upstream, "still here");
+}
+
+/* The main thread knows what a name meant at the start, this worker what it means now. */
+static void test_another_service_knows_what_the_one_before_found_out(void **state)
+{
+	struct fixture *f = *state;
+	struct address nowhere = loopback_address(1, session_fixture_unused_port(f->s));
+
+	start_listener(f);
+	replace_service(f, NULL, "\"header_timeout_ms\": 30000", &nowhere);
+	test_peer_send_text(connect_client(f), HEADER "hello");
+	test_peer_accept(&f->s->app, &f->s->upstream);
+	test_peer_expect_text(&f->s->upstream, "hello");
+}
+
+static void test_a_pause_outlasts_a_service(void **state)
+{
+	struct fixture *f = *state;
+	struct address nowhere = loopback_address(1, session_fixture_unused_port(f->s));
+	struct limit limit;
+
+	start_listener(f);
+	connect_client(f);
+	exhaust_descriptors(&limit);
+	test_loop_until(&f->s->loop, is_paused, f->listener, "a pause");
+	restore_descriptors(&limit);
+	replace_service(f, NULL, "", &nowhere);
+	assert_false(is_watched(f->listener));
+	test_loop_until(&f->s->loop, has_crowd, f, "the client");
+}
+
 /* --- the end --- */
 
 static void test_a_stop_accepts_what_has_connected(void **state)
@@ -444,6 +522,10 @@ int main(void)
 		TEST(test_a_connection_that_died_is_skipped),
 		TEST(test_a_stop_ends_a_pause),
 		TEST(test_what_cannot_be_watched_is_an_error),
+		TEST(test_what_cannot_be_watched_yet_is_tried_again),
+		TEST(test_another_service_is_for_new_connections),
+		TEST(test_another_service_knows_what_the_one_before_found_out),
+		TEST(test_a_pause_outlasts_a_service),
 		TEST(test_a_stop_accepts_what_has_connected),
 		TEST(test_an_event_after_the_stop_is_nobodys),
 		TEST(test_two_workers_share_a_unix_socket),
