@@ -355,7 +355,7 @@ void session_on_resolved(struct upstream *u, int status)
 	LIST_FOR_EACH_SAFE (at, &service->env->sessions) {
 		struct session *s = container_of(at, struct session, link);
 
-		if (s->service != service || session_upstream(s) != u || !s->resolving)
+		if (session_upstream(s) != u || !s->resolving) /* or of another service */
 			continue;
 		s->resolving = false;
 		s->attempt = 0;

@@ -109,8 +109,8 @@ static bool session_enter_client(struct session *s)
 		s->counted = true;
 		return true;
 	case CLIENT_UNTRACKED:
-		if (address_ip_size(&s->client) >
-		    0) /* who has no address is nobody in particular */
+		/* Not so for peers without an address, who are never remembered. */
+		if (address_ip_size(&s->client) > 0)
 			counter_add(&s->service->metrics->clients_untracked, 1);
 		return true;
 	case CLIENT_TOO_MANY:

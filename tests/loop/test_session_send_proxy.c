@@ -54,9 +54,9 @@ static void serve_unix(struct session_fixture *f, const char *keys)
 
 /* --- what it says --- */
 
-#define UNKNOWN       "PROXY UNKNOWN\r\n"
-#define MAPPED_SOURCE "\0\0\0\0\0\0\0\0\0\0\xff\xff\xcb\x00\x71\x07"
-#define IP6_ADDRESS   "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01"
+#define UNKNOWN        "PROXY UNKNOWN\r\n"
+#define MAPPED_ADDRESS "\0\0\0\0\0\0\0\0\0\0\xff\xff\xcb\x00\x71\x07"
+#define IP6_ADDRESS    "\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01"
 
 /* clang-format off */
 
@@ -81,7 +81,11 @@ static const struct {
 	CASE("an IPv4 client of an IPv6 destination",
 	     "PROXY TCP6 ::ffff:203.0.113.7 2001:db8::1 1 2\r\n",
 	     "PROXY TCP6 ::ffff:203.0.113.7 2001:db8::1 1 2\r\n",
-	     V2 "\x21\x21\0\x24" MAPPED_SOURCE IP6_ADDRESS "\0\x01" "\0\x02"),
+	     V2 "\x21\x21\0\x24" MAPPED_ADDRESS IP6_ADDRESS "\0\x01" "\0\x02"),
+	CASE("an IPv6 client of an IPv4 destination",
+	     "PROXY TCP6 2001:db8::1 ::ffff:203.0.113.7 1 2\r\n",
+	     "PROXY TCP6 2001:db8::1 ::ffff:203.0.113.7 1 2\r\n",
+	     V2 "\x21\x21\0\x24" IP6_ADDRESS MAPPED_ADDRESS "\0\x01" "\0\x02"),
 	CASE("IPv4 on both sides, as IPv6",
 	     "PROXY TCP6 ::ffff:203.0.113.7 ::ffff:192.0.2.1 4711 443\r\n", HEADER, HEADER_V2),
 	CASE("LOCAL", LOCAL, UNKNOWN, LOCAL),
