@@ -43,10 +43,10 @@ static void header_for_upstream(const struct session *s, const struct session_in
 	if (address_ip_size(&ret->source) == 0 || address_ip_size(&ret->destination) == 0)
 		return; /* UNSPEC */
 	ret->transport = PROXY_TRANSPORT_STREAM;
-	ret->family =
-	    ret->source.family == AF_INET && ret->destination.family == AF_INET
-		? PROXY_FAMILY_INET
-		: PROXY_FAMILY_INET6; /* one of them may be IPv4, and is written as a mapped address */
+	/* One of them may be IPv4, and is written as a mapped address. */
+	ret->family = PROXY_FAMILY_INET6;
+	if (ret->source.family == AF_INET && ret->destination.family == AF_INET)
+		ret->family = PROXY_FAMILY_INET;
 }
 
 int session_hold_header(struct session *s, const struct session_input *in)
@@ -60,8 +60,8 @@ int session_hold_header(struct session *s, const struct session_input *in)
 		return -ENOMEM;
 	header_for_upstream(s, in, &h);
 	size = proxy_header_encode(&h, data, room);
-	assert(size >
-	       0); /* no longer than the one that brought the TLVs: the addresses are no larger */
+	/* It is no longer than the one that brought the TLVs, for its addresses are no larger. */
+	assert(size > 0);
 	if (in->payload_size > 0) /* otherwise there may be no payload to point to */
 		memcpy(data + size, in->payload, in->payload_size);
 	relay_hold_preface(&s->relay, data, size + in->payload_size, size);
