@@ -15,6 +15,7 @@
 #include "base/capability.h"
 #include "conf/config.h"
 #include "obs/log.h"
+#include "server/admin.h"
 #include "server/server_private.h"
 #include "server/worker_update.h"
 #include "session/transparent.h"
@@ -235,6 +236,8 @@ int reload_plan_prepare(struct reload_plan *p, struct server_error *reterr)
 	if (rv == 0)
 		rv = make_updates(p);
 	if (rv == 0)
+		rv = admin_prepare(p->server->admin, p->config, reterr);
+	if (rv == 0)
 		rv = configure_log(p, reterr);
 	if (rv != 0 && reterr->text[0] == '\0')
 		snprintf(reterr->text, sizeof reterr->text, "%s", uv_strerror(rv));
@@ -293,6 +296,7 @@ void reload_plan_apply(struct reload_plan *p)
 	p->transparent = NULL;
 	config_unref(s->config);
 	s->config = config_ref(p->config);
+	admin_apply(s->admin);
 	server_set_limits(s);
 }
 
@@ -337,6 +341,7 @@ void reload_plan_destroy(struct reload_plan *p)
 {
 	if (p == NULL)
 		return;
+	admin_cancel(p->server->admin);
 	for (size_t i = 0; i < p->config->listener_count; i++)
 		undo_listener(&p->listeners[i]);
 	for (unsigned i = 0; p->updates != NULL && i < p->server->worker_count; i++)

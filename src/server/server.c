@@ -19,6 +19,7 @@
 
 #include "conf/config.h"
 #include "obs/log.h"
+#include "server/admin.h"
 #include "server/cpu_count.h"
 #include "server/limits.h"
 #include "server/server_private.h"
@@ -99,6 +100,7 @@ static void server_close_handles(struct server *s)
 		uv_close((uv_handle_t *)&s->signals[i], NULL);
 	uv_close((uv_handle_t *)&s->wake, NULL);
 	uv_close((uv_handle_t *)&s->timer, NULL);
+	admin_close(s->admin);
 	mailbox_close(&s->mailbox);
 }
 
@@ -178,7 +180,7 @@ static int server_watch_signals(struct server *s)
 
 void server_set_limits(struct server *s)
 {
-	unsigned sockets = 0;
+	unsigned sockets = admin_descriptors(s->config);
 	unsigned limit;
 	uint64_t wanted = 0;
 
@@ -232,6 +234,8 @@ static int server_open_loop(struct server *s)
 	uv_timer_init(&s->loop, &s->timer);
 	s->timer.data = s;
 	rv = server_watch_signals(s);
+	if (rv == 0)
+		rv = admin_create(s, &s->admin);
 	if (rv != 0)
 		server_close_loop(s);
 	return rv;
@@ -239,7 +243,7 @@ static int server_open_loop(struct server *s)
 
 static int server_open_listeners(struct server *s, struct server_error *reterr)
 {
-	int rv = 0;
+	int rv = admin_prepare(s->admin, s->config, reterr);
 
 	for (size_t i = 0; rv == 0 && i < s->listener_count; i++) {
 		rv = server_listener_resolve(s->listeners[i], &s->loop, reterr);
@@ -362,11 +366,13 @@ int server_start(struct server *s, struct server_error *reterr)
 		if (server_listener_trusts_all(l->config))
 			server_listener_warn_open(l, s->log_buffer);
 	}
+	admin_apply(s->admin);
 	return 0;
 }
 
 static void server_free(struct server *s)
 {
+	admin_destroy(s->admin);
 	for (size_t i = 0; i < s->listener_count; i++)
 		server_listener_destroy(s->listeners[i]);
 	transparent_unref(s->transparent);

@@ -16,6 +16,7 @@
 #include "server/server_listener.h"
 #include "server/worker.h"
 
+struct admin;
 struct config;
 struct log;
 struct log_buffer;
@@ -47,6 +48,7 @@ struct server {
 	struct reload *reload;    /* under way; NULL: none is */
 	const char *reload_again; /* why one is to follow; NULL: none is */
 	struct reload_results reloads;
+	struct admin *admin;
 };
 
 /* Set the limits of the listeners, and of the process as a whole. */

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* The admin endpoint of the running server: where it listens, and who answers which page. Main thread. */
+#ifndef ADMIN_H
+#define ADMIN_H
+
+#include <stdbool.h>
+
+#include "base/bug.h"
+
+struct admin;
+struct config;
+struct server;
+struct server_error;
+
+/* @s is borrowed; its loop is open, and has to run also after a failure. It listens nowhere yet. Returns 0 or -ENOMEM. */
+int admin_create(struct server *s, struct admin **ret) MUST_CHECK;
+
+/* Open the socket that @config asks for, unless that is the one there is: what may fail, and may take privileges. Nothing
+ * changes until admin_apply(). Returns 0, or a negative errno with *@reterr set. */
+int admin_prepare(struct admin *a, struct config *config, struct server_error *reterr) MUST_CHECK;
+
+/* What was prepared comes to nothing. Idempotent. */
+void admin_cancel(struct admin *a);
+
+/* Prepared: listen there from now on, or nowhere, and log it if it is another place. The workers are there. */
+void admin_apply(struct admin *a);
+
+/* Descriptors that it may take with this configuration. */
+unsigned admin_descriptors(const struct config *config);
+
+/* It answers until here, also while the server drains. The server's mailbox is still open; its loop has to run for the
+ * callbacks. NULL does nothing. */
+void admin_close(struct admin *a);
+
+/* Closed, and the loop has run out. NULL does nothing. */
+void admin_destroy(struct admin *a);
+
+#endif
