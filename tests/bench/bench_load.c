@@ -25,6 +25,7 @@ static const char usage[] =
     "                  [--warmup N] [--measure N] [--pids PID,...]\n"
     "\n"
     "--warmup and --measure are connections for short, milliseconds for trips and bulk.\n"
+    "short with --measure 0 lasts until stdin ends. Any error ends the program with status 1.\n"
     "idle prints \"ready\" once every connection has had a reply and lasts until stdin ends.\n";
 
 struct thread {
@@ -106,7 +107,7 @@ static void parse_option(struct load *l, int option, char *value)
 		l->warmup = parse_number(value, 1, 100000000);
 		break;
 	case 'M':
-		l->measure = parse_number(value, 1, 100000000);
+		l->measure = parse_number(value, 0, 100000000);
 		break;
 	case 'P':
 		parse_pids(l, value);
@@ -139,6 +140,8 @@ static void parse_options(struct load *l, int argc, char **argv)
 		usage_error("--port is missing, or an argument is too many");
 	if (l->threads > l->connections)
 		usage_error("more threads than connections");
+	if (l->measure == 0 && l->workload != LOAD_SHORT)
+		usage_error("--measure 0 belongs to short");
 	if ((l->workload == LOAD_BULK) == (l->role == ROLE_ECHO))
 		usage_error("--direction belongs to bulk");
 	if (l->workload != LOAD_SHORT) {
@@ -155,6 +158,14 @@ static void *run_thread(void *data)
 	return NULL;
 }
 
+static void wait_for_stdin(void)
+{
+	char byte;
+
+	while (read(STDIN_FILENO, &byte, 1) > 0)
+		continue;
+}
+
 static void run_threads(struct load *l, struct thread *threads)
 {
 	l->began_at = load_now();
@@ -166,8 +177,13 @@ static void run_threads(struct load *l, struct thread *threads)
 			exit(1);
 		}
 	}
+	if (l->measure == 0) {
+		wait_for_stdin();
+		atomic_store(&l->stopping, true);
+	}
 	for (unsigned i = 0; i < l->threads; i++)
 		pthread_join(threads[i].id, NULL);
+	load_finish(l);
 	for (unsigned i = 1; i < l->threads; i++)
 		histogram_merge(&threads[0].latencies, &threads[i].latencies);
 }
@@ -194,7 +210,6 @@ int main(int argc, char **argv)
 		.measure = 1000,
 	};
 	struct thread *threads;
-	char byte;
 
 	l.target.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	parse_options(&l, argc, argv);
@@ -205,8 +220,7 @@ int main(int argc, char **argv)
 	if (l.workload == LOAD_IDLE) {
 		puts("ready");
 		fflush(stdout);
-		while (read(STDIN_FILENO, &byte, 1) > 0)
-			;
+		wait_for_stdin();
 	} else {
 		report(&l, &threads[0].latencies);
 	}

@@ -53,7 +53,7 @@ struct load {
 	unsigned threads;
 	unsigned message;                  /* of a request and of a reply [bytes] */
 	uint64_t warmup;                   /* LOAD_SHORT: connections; otherwise [ns] */
-	uint64_t measure;                  /* likewise */
+	uint64_t measure;                  /* likewise; LOAD_SHORT with 0: until our stdin ends */
 	clockid_t clocks[LOAD_CLOCKS_MAX]; /* CPU time of the processes watched */
 	unsigned n_clocks;
 
@@ -62,8 +62,9 @@ struct load {
 	atomic_uint_fast64_t operations; /* connections done, round trips, or chunks */
 	atomic_uint_fast64_t bytes;      /* of bulk, both directions */
 	atomic_int phase;                /* enum load_phase */
-	uint64_t began_at;               /* monotonic [ns] */
-	struct load_snapshot begin;      /* the window: what lies between these two is measured */
+	atomic_bool stopping;       /* finish the connections that are open, and begin no more */
+	uint64_t began_at;          /* monotonic [ns] */
+	struct load_snapshot begin; /* the window: what lies between these two is measured */
 	struct load_snapshot end;
 };
 
@@ -72,6 +73,9 @@ uint64_t load_now(void); /* monotonic [ns] */
 /* Count one finished operation of @bytes; opens and closes the window of LOAD_SHORT.
  * Returns whether it lies in the window. */
 bool load_count(struct load *l, uint64_t bytes);
+
+/* Close the window if that has not happened. No thread runs any more. */
+void load_finish(struct load *l);
 
 /* Open or close the window of the workloads that last for a time. One thread calls this often. */
 void load_tick(struct load *l, uint64_t now);

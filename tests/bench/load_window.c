@@ -59,10 +59,16 @@ bool load_count(struct load *l, uint64_t bytes)
 	if (l->workload == LOAD_SHORT) {
 		if (done == l->warmup)
 			open_window(l);
-		else if (done == l->warmup + l->measure)
+		else if (l->measure != 0 && done == l->warmup + l->measure)
 			close_window(l);
 	}
 	return measured;
+}
+
+void load_finish(struct load *l)
+{
+	if (atomic_load(&l->phase) == LOAD_MEASURE)
+		close_window(l);
 }
 
 void load_tick(struct load *l, uint64_t now)

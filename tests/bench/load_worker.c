@@ -48,6 +48,7 @@ struct worker {
 	int epoll;
 	struct conn *conns;
 	unsigned n_conns;
+	unsigned n_open;    /* LOAD_SHORT: connections that have had no reply yet */
 	unsigned n_settled; /* LOAD_IDLE: connections that had their reply */
 	size_t first_size;  /* of the first request: a whole message, or one byte for bulk */
 	uint8_t nlb_tlvs[NLB_TLVS];
@@ -159,6 +160,7 @@ static void conn_start(struct worker *w, struct conn *c)
 	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (c->fd < 0)
 		fail("socket", errno);
+	w->n_open++;
 	if (connect(c->fd, target, sizeof w->load->target) != 0 && errno != EINPROGRESS)
 		fail("connect", errno);
 	conn_send_first(w, c);
@@ -170,6 +172,16 @@ static void conn_request(struct worker *w, struct conn *c)
 	c->began_at = load_now();
 	if (send(c->fd, w->message, w->load->message, MSG_NOSIGNAL) != w->load->message)
 		fail("send of a request", errno);
+}
+
+static bool worker_begins_another(const struct worker *w)
+{
+	const struct load *l = w->load;
+
+	if (atomic_load_explicit(&l->stopping, memory_order_relaxed))
+		return false;
+	return l->measure == 0 ||
+	       atomic_load_explicit(&l->started, memory_order_relaxed) < l->warmup + l->measure;
 }
 
 /* A reply is whole. */
@@ -186,8 +198,8 @@ static void conn_replied(struct worker *w, struct conn *c)
 		break;
 	case LOAD_SHORT:
 		close(c->fd);
-		if (atomic_load_explicit(&l->started, memory_order_relaxed) <
-		    l->warmup + l->measure)
+		w->n_open--;
+		if (worker_begins_another(w))
 			conn_start(w, c);
 		break;
 	case LOAD_IDLE:
@@ -253,6 +265,8 @@ static bool worker_done(const struct worker *w)
 {
 	if (w->load->workload == LOAD_IDLE)
 		return w->n_settled == w->n_conns;
+	if (w->load->measure == 0)
+		return w->n_open == 0;
 	return atomic_load_explicit(&w->load->phase, memory_order_relaxed) == LOAD_DONE;
 }
 
