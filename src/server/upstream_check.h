@@ -3,7 +3,6 @@
 #ifndef UPSTREAM_CHECK_H
 #define UPSTREAM_CHECK_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include <uv.h>
@@ -23,27 +22,27 @@ enum upstream_health {
 	UPSTREAM_DOWN,
 };
 
-/* All borrowed until upstream_check_destroy(), but for what is said. */
+/* All borrowed for the call, but for what is said. */
 struct upstream_check_options {
 	uv_loop_t *loop;
 	struct config *config;                      /* a reference is taken */
-	const struct listener_config *listener;     /* of it; its interval is not 0 */
-	const struct upstream_addresses *addresses; /* two, copied: see session_service_init() */
-	/* uv_hrtime() when the upstream last accepted a client's connection, 0: never. A check is not made when that
-	 * has just answered it. */
+	const struct listener_config *listener;     /* in it; its interval is not 0 */
+	const struct upstream_addresses *addresses; /* two, of listener->upstream */
+	/* uv_hrtime() when the upstream last accepted a client's connection; 0: never. If it has within the interval,
+	 * there is no need to ask it. */
 	uint64_t (*answered_ns)(void *data);
-	/* The health is another one, see below. Must not destroy the check. */
+	/* The health is another one. May destroy the check. */
 	void (*changed)(void *data);
 	void *data;
 };
 
-/* The first check starts at once; all answers come from the loop. Returns 0 or a negative errno. */
+/* The first check is at once; all answers come from the loop. Returns 0 or -ENOMEM. */
 int upstream_check_create(const struct upstream_check_options *options,
 			  struct upstream_check **ret) MUST_CHECK;
 
 enum upstream_health upstream_check_health(const struct upstream_check *c);
 
-/* Why it is down, for people: "127.0.0.1:8080: connection refused". Empty if it is up. */
+/* Why it is down: "127.0.0.1:8080: connection refused". Otherwise empty. */
 const char *upstream_check_reason(const struct upstream_check *c);
 
 /* No callback any more; the loop must still run to free the memory. NULL does nothing. */
