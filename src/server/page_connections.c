@@ -50,8 +50,8 @@ static void put_session(struct json_writer *w, const struct session *s, uint64_t
 	json_writer_uint(w, "version", s->version);
 	put_upstream(w, s);
 	json_writer_bool(w, "transparent", s->service->config->transparent);
-	json_writer_uint(w, "bytes_in", s->relay.flow[RELAY_CLIENT].bytes);
-	json_writer_uint(w, "bytes_out", s->relay.flow[RELAY_UPSTREAM].bytes);
+	json_writer_uint(w, "bytes_in", relay_bytes(&s->relay, RELAY_CLIENT));
+	json_writer_uint(w, "bytes_out", relay_bytes(&s->relay, RELAY_UPSTREAM));
 	json_writer_ms(w, "duration_ms", now_ns - s->accepted_ns);
 	json_writer_close(w, '}');
 }
