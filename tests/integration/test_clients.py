@@ -3,6 +3,8 @@
 
 import contextlib
 import itertools
+import json
+import signal
 import socket
 import time
 from collections import deque
@@ -77,6 +79,21 @@ def refused(connect):
 
 
 @pytest.fixture
+def reload(tmp_path):
+    """Change keys of a daemon's listener, or add some."""
+    def change(daemon, **listener):
+        path = tmp_path / "unproxy.json"
+        config = json.loads(path.read_text())
+        config["listeners"][0].update(listener)
+        path.write_text(json.dumps(config))
+        before = len(daemon.find(event="reload", level="info"))
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_for_records(before + 1, event="reload", level="info")
+
+    return change
+
+
+@pytest.fixture
 def at_once(connect):
     """Connect clients that the daemon meets at the same time; one worker does in this order. Who is served?"""
     def clients(daemon, headers):
@@ -102,6 +119,16 @@ def is_served(daemon, its_header):
     with contextlib.closing(open_peer(daemon.address)) as peer:
         peer.offer(its_header + b"hello")
         return is_answered(peer)
+
+
+def sample(admin, name):
+    """A value that Prometheus would read at the unix socket @admin."""
+    with contextlib.closing(open_peer(f"unix:{admin}")) as peer:
+        peer.send(b"GET /metrics HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")
+        lines = peer.receive_rest().decode().splitlines()
+    values = [line.removeprefix(name) for line in lines if line.startswith(name)]
+    assert len(values) == 1, f"{len(values)} lines begin with {name}"
+    return int(values[0])
 
 
 # --- how many at a time ---
@@ -293,17 +320,59 @@ def test_who_is_refused_costs_a_client_nothing(unproxy, greeted, refused, echo):
     assert refused(daemon, header.nlb_privatelink())["outcome"] == "client_limit"
 
 
+# --- what a reload changes ---
+
+
+@pytest.mark.threads
+def test_other_limits_are_those_of_new_connections(unproxy, reload, greeted, refused, echo):
+    """Connections that were there before count."""
+    daemon = unproxy(echo.address, max_connections_per_client=1)
+    steady = [greeted(daemon, header.v2())]
+    refused(daemon, header.v2())
+    reload(daemon, max_connections_per_client=3)
+    steady += [greeted(daemon, header.v2()) for _ in range(2)]
+    refused(daemon, header.v2())
+    reload(daemon, max_connections_per_client=2)
+    steady.pop().close()
+    daemon.wait_for_records(1, event="connection", outcome="finished")
+    refused(daemon, header.v2())
+    for peer in steady:
+        peer.exchange(b"undisturbed")
+
+
+@pytest.mark.threads
+def test_other_lists_are_those_of_new_connections(unproxy, reload, greeted, refused, echo):
+    daemon = unproxy(echo.address)
+    steady = greeted(daemon, header.v2("203.0.113.7:1"))
+    reload(daemon, clients={"deny": ["203.0.113.7"]})
+    assert refused(daemon, header.v2("203.0.113.7:2"))["reason"] == DENIED
+    greeted(daemon, header.v2("203.0.113.8:1"))
+    reload(daemon, clients={"allow": ["203.0.113.7"]})
+    assert refused(daemon, header.v2("203.0.113.8:2"))["reason"] == NOT_ALLOWED
+    greeted(daemon, header.v2("203.0.113.7:3"))
+    reload(daemon, clients={})
+    greeted(daemon, header.v2("203.0.113.8:3"))
+    steady.exchange(b"undisturbed")
+
+
 # --- more than can be remembered ---
+
+UNTRACKED = 'unproxy_clients_untracked_total{listener="test"} '
+UPSTREAM_REFUSED = 'unproxy_connections_total{listener="test",reason="upstream_refused"} '
 
 
 @pytest.mark.skipif(descriptors_allowed() < 4 * TRACKED_MIN,
                     reason=f"needs {4 * TRACKED_MIN} file descriptors")
-def test_a_table_full_of_connections_locks_nobody_out(unproxy, greeted, refused, echo):
-    daemon = unproxy(echo.address, max_connections_per_client=1, max_tracked_clients=TRACKED_MIN)
+def test_a_table_full_of_connections_locks_nobody_out(
+        unproxy, socket_path, greeted, refused, echo):
+    daemon = unproxy(echo.address, settings={"admin": {"listen": f"unix:{socket_path}"}},
+                     max_connections_per_client=1, max_tracked_clients=TRACKED_MIN)
     for number in range(TRACKED_MIN):
         greeted(daemon, header.v2(f"198.18.{number // 256}.{number % 256}:1"))
+    assert sample(socket_path, UNTRACKED) == 0
     for _ in range(3):
         greeted(daemon, header.v2("203.0.113.7:1"))
+    assert sample(socket_path, UNTRACKED) == 3
     for number in range(0, TRACKED_MIN, 100):
         refused(daemon, header.v2(f"198.18.{number // 256}.{number % 256}:2"))
 
@@ -331,10 +400,13 @@ def attack(daemon, addresses):
     assert all(was_reset(sock) for sock in under_way)
 
 
-def test_an_attacker_with_many_addresses_takes_nothing_from_others(unproxy, greeted, echo):
+@pytest.mark.threads
+def test_an_attacker_with_many_addresses_takes_nothing_from_others(
+        unproxy, socket_path, greeted, echo):
     """Nor memory: what he leaves behind is bounded."""
     daemon = unproxy({"ipv4": echo.address, "ipv6": f"[::1]:{free_port()}"},
-                     settings={"log": {"access": False}},
+                     settings={"log": {"access": False},
+                               "admin": {"listen": f"unix:{socket_path}"}},
                      max_connections_per_client=2, max_tracked_clients=TRACKED_MIN,
                      connection_rate_per_client={"per_second": 1, "burst": 1000})
     steady = [greeted(daemon, header.v2(f"203.0.113.7:{port}")) for port in (1, 2)]
@@ -342,6 +414,8 @@ def test_an_attacker_with_many_addresses_takes_nothing_from_others(unproxy, gree
     before = daemon.memory()
     attack(daemon, range(5 * TRACKED_MIN, ADDRESSES))
     assert SLOW > 1 or daemon.memory() - before < LEFT_BEHIND  # sanitizers keep what was freed
+    assert sample(socket_path, UPSTREAM_REFUSED) == ADDRESSES
+    assert sample(socket_path, UNTRACKED) == 0
     assert not is_served(daemon, header.v2("203.0.113.7:3"))
     for peer in steady:
         peer.exchange(b"undisturbed")
