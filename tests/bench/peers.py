@@ -9,6 +9,8 @@ import shutil
 from dataclasses import dataclass
 from typing import Callable
 
+ADMIN_PORT = 7003
+
 NGINX_STREAM = "/usr/lib/nginx/modules/ngx_stream_module.so"
 
 
@@ -20,6 +22,7 @@ class Peer:
     arrange: Callable
     has_master: bool = False   # a process that only watches over the workers
     transparent: bool = False  # connects from the client's address: needs the routes for it
+    scraped: bool = False      # its metrics are read ten times a second meanwhile
 
     def command(self, folder, port, backend, workers):
         return self.arrange(self.binary, folder, port, backend, workers)
@@ -31,17 +34,19 @@ class Peer:
         return shutil.which(self.binary) is not None
 
 
-def unproxy(log=False, transparent=False):
+def unproxy(log=False, transparent=False, admin=False, **listener):
     def arrange(binary, folder, port, backend, workers):
         config = {
             "workers": workers,
             "log": {"access": log, "output": str(folder / "log")},
+            **({"admin": {"listen": f"127.0.0.1:{ADMIN_PORT}"}} if admin else {}),
             "listeners": [{
                 "listen": f"127.0.0.1:{port}",
                 "upstream": f"127.0.0.1:{backend}",
                 "trusted_proxies": ["127.0.0.0/8"],
                 "allow_loopback_clients": True,
                 "transparent": transparent,
+                **listener,
             }],
         }
         (folder / "unproxy.json").write_text(json.dumps(config))
@@ -110,6 +115,11 @@ def known(args):
     peers = [
         Peer("unproxy", args.unproxy, unproxy()),
         Peer("unproxy-log", args.unproxy, unproxy(log=True)),
+        Peer("unproxy-admin", args.unproxy, unproxy(admin=True), scraped=True),
+        Peer("unproxy-limits", args.unproxy, unproxy(
+            clients={"allow": ["0.0.0.0/0", "::/0"], "deny": ["203.0.113.0/25"]}, max_connections_per_client=100000,
+            connection_rate_per_client={"per_second": 1000000})),
+        Peer("unproxy-other", args.other_unproxy, unproxy()),
         Peer("unproxy-transparent", args.unproxy, unproxy(transparent=True), transparent=True),
         Peer("haproxy", "haproxy", haproxy()),
         Peer("haproxy-splice", "haproxy", haproxy(splice=True)),

@@ -8,7 +8,7 @@ from workloads import WORKLOADS
 
 DIRECT = "direct"
 OURS = "unproxy"
-VARIANTS = (OURS, "unproxy-log", "unproxy-transparent")
+VARIANTS = (OURS, "unproxy-log", "unproxy-admin", "unproxy-limits", "unproxy-transparent", "unproxy-other")
 HAPROXY_AND_NGINX = ("haproxy", "haproxy-splice", "nginx")
 BULK = [w.name for w in WORKLOADS if w.name.startswith("bulk")]
 
@@ -158,6 +158,18 @@ def targets_table(rows):
     return table(["target (one worker)", "measured", "worst", "target", "moonshot", ""],
                  [[text, number(value), number(worst), number(limit), number(moonshot), verdict]
                   for text, value, worst, limit, moonshot, verdict in rows])
+
+
+def overheads(results, workers, variants):
+    """CPU time of each variant of ours to that of plain unproxy, by workload."""
+    others = [name for name in variants if name != OURS]
+    rows = []
+    for workload in WORKLOADS:
+        figure = next((f.key for f in workload.figures if f.key.startswith("cpu")), None)
+        ratios = [results.ratio(workers, workload.name, figure, name, OURS) for name in others]
+        if any(ratio is not None for ratio in ratios):
+            rows.append([workload.title, *map(number, ratios)])
+    return table(["", *others], rows) if rows else []
 
 
 def system_calls_table(calls):

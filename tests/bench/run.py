@@ -24,6 +24,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tools", required=True, type=Path, help="folder of bench_load, bench_backend, bench_parser")
     parser.add_argument("--unproxy", help="the program; without it only the peers are measured")
+    parser.add_argument("--other-unproxy", help="another build of it, to compare with: the peer unproxy-other")
     parser.add_argument("--go-mmproxy", help="path of its binary")
     parser.add_argument("--mmproxy-rs", help="path of its binary")
     parser.add_argument("--peers", help="names, comma-separated; default: all there are, but not ours with options")
@@ -41,8 +42,9 @@ def parse_arguments():
     args.tools = args.tools.resolve()
     args.json = args.json or args.tools.parent.parent / "bench.json"
     args.only = ["syscalls"] if args.syscalls else args.only.split(",") if args.only else [""]
-    if args.unproxy:
-        args.unproxy = str(Path(args.unproxy).resolve())
+    for name in ("unproxy", "other_unproxy"):
+        if getattr(args, name):
+            setattr(args, name, str(Path(getattr(args, name)).resolve()))
     return args
 
 
@@ -143,6 +145,10 @@ class Benchmark:
             show("system calls, 64 connections at once (strace -c -f)", report.system_calls_table(self.system_calls))
         if self.parser:
             show("parser", report.parser_table(self.parser, previous(self.args.json).get("parser", {})))
+        for workers in dict.fromkeys(key[0] for key in self.results.rounds):
+            rows = report.overheads(self.results, workers, [name for name in self.peers if name in report.VARIANTS])
+            if rows:
+                show(f"what options cost, {workers} worker(s): CPU time to unproxy without them", rows)
         rows = report.targets(self.results, self.system_calls)
         if rows:
             show("targets", report.targets_table(rows))

@@ -18,6 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from peers import ADMIN_PORT
+
+SCRAPER = Path(__file__).with_name("scraper.py")
 PEER_PORT = 7001
 BACKEND_PORT = 7002
 OPEN_FILES = 20000  # enough for 5,000 connections through HAProxy with its pipes
@@ -172,6 +175,8 @@ class Stage:
             self.pids = [process.pid] + children(process.pid)
             return listening(PEER_PORT) and len(self.pids) == count
         wait_for(self.peer.name, ready)
+        if self.peer.scraped:
+            self.start("load", [sys.executable, SCRAPER, ADMIN_PORT])
 
     def start(self, role, command, **options):
         def settle():
