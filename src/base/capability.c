@@ -2,6 +2,7 @@
 #include "base/capability.h"
 
 #include <errno.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -56,4 +57,24 @@ int capability_keep(uint64_t kept)
 		s.halves[i].inheritable = 0;
 	}
 	return sets_put(&s);
+}
+
+/* The ambient set (capabilities(7)) takes what is permitted and inheritable. */
+int capability_pass_on(uint64_t passed)
+{
+	struct sets s;
+	int rv = sets_get(&s);
+
+	for (int i = 0; rv == 0 && i < 2; i++)
+		s.halves[i].inheritable |= s.halves[i].permitted & (uint32_t)(passed >> 32 * i);
+	if (rv == 0)
+		rv = sets_put(&s);
+	for (int i = 0; rv == 0 && i < 64; i++) {
+		uint32_t bit = UINT32_C(1) << i % 32;
+
+		if ((passed & CAPABILITY(i)) != 0 && (s.halves[i / 32].permitted & bit) != 0 &&
+		    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, i, 0, 0) != 0)
+			rv = -errno;
+	}
+	return rv;
 }

@@ -19,4 +19,9 @@ void capability_raise(uint64_t wanted);
 /* Give up all others, for good, and have what of @kept is permitted in effect. Returns 0 or a negative errno. */
 int capability_keep(uint64_t kept);
 
+/* Let a program that is executed next have what of @passed is permitted: a plain file gets no capability otherwise, and
+ * with no_new_privs not even those of its own. Async-signal-safe, for between fork(2) and execve(2). Returns 0 or a
+ * negative errno. */
+int capability_pass_on(uint64_t passed);
+
 #endif

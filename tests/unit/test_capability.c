@@ -87,12 +87,35 @@ static void test_other_threads_keep_theirs(void **state)
 	assert_int_equal(capability_permitted(), before);
 }
 
+static void *pass_on_and_compare(void *arg)
+{
+	uint64_t had = capability_permitted();
+	uint64_t passed = *(const uint64_t *)arg;
+
+	assert_int_equal(capability_pass_on(passed), 0);
+	assert_int_equal(shown("CapAmb"), had & passed);
+	assert_int_equal(capability_permitted(), had);
+	assert_int_equal(capability_keep(0), 0);
+	assert_int_equal(shown("CapAmb"), 0);
+	return NULL;
+}
+
+static void test_what_is_passed_on_is_what_is_permitted(void **state)
+{
+	(void)state;
+	run_in_thread(pass_on_and_compare, CAPABILITY(CAP_NET_RAW));
+	run_in_thread(pass_on_and_compare, CAPABILITY(CAP_NET_RAW) | CAPABILITY(CAP_SYSLOG));
+	run_in_thread(pass_on_and_compare, UINT64_C(1) << 63); /* nobody has that one */
+	run_in_thread(pass_on_and_compare, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_permitted_is_what_the_kernel_shows),
 		cmocka_unit_test(test_others_are_given_up_for_good),
 		cmocka_unit_test(test_other_threads_keep_theirs),
+		cmocka_unit_test(test_what_is_passed_on_is_what_is_permitted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
