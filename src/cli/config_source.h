@@ -22,9 +22,9 @@ struct config_source {
 	bool help;               /* --help was given, and printed */
 };
 
-/* Parse the options that `run` and `check` share (-c FILE, --listen, --upstream, --trust, --transparent), and @more, which
- * ends with a zeroed entry and of which each sets its `flag` (NULL: there are no more). Returns COMMAND_OK, or the
- * exit status after printing why. */
+/* Parse the options that `run` and `check` share (-c FILE, --listen, --upstream, --trust, --transparent), and @more,
+ * which ends with a zeroed entry and of which each sets its `flag` (NULL: there are no more). Returns COMMAND_OK, or
+ * the exit status after printing why. */
 int config_source_parse(int argc, char **argv, const struct option *more,
 			struct config_source *ret);
 

@@ -49,13 +49,13 @@ int server_listener_resolve(struct server_listener *l, uv_loop_t *loop,
 int server_listener_open(struct server_listener *l, unsigned workers,
 			 struct server_error *reterr) MUST_CHECK;
 
-/* Would transparent mode work for @l, which is to be configured as in @config? Returns 0, or a negative errno with *@reterr
- * set. */
+/* Would transparent mode work for @l, a listener of @config? Returns 0, or a negative errno with *@reterr set. */
 int server_listener_probe(const struct config *config, const struct listener_config *l,
 			  const struct upstream_addresses addresses[2],
 			  struct server_error *reterr) MUST_CHECK;
 
-/* Make a service for each socket, to be given to its worker: for listener number @index of @config. Returns 0 or -ENOMEM. */
+/* Make a service for each socket, to be given to its worker: of listener number @index of @config. Returns 0 or
+ * -ENOMEM. */
 int server_listener_make_services(struct server_listener *l, struct config *config, size_t index,
 				  const struct upstream_addresses addresses[2],
 				  struct transparent *transparent, unsigned workers) MUST_CHECK;

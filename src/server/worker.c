@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Happy path: worker_create() opens the loop and its parts on the calling thread, worker_start()
- * hands them to a new one. Mail changes the listeners (worker_update.h). worker_post(DRAIN) closes the listeners; when the last session has ended, the
- * handles are closed, the loop runs out, and done_cb reports it.
+ * hands them to a new one. Mail changes its listeners (worker_update.h). worker_post(DRAIN) closes them; when the
+ * last session has ended, the handles are closed, the loop runs out, and done_cb reports it.
  *
  * What can go wrong:
  * - Sessions outlast the drain: worker_post(STOP) resets them.
- * - A name is being resolved at the end: the loop waits for the answer, or for its cancellation. */
+ * - A name is being resolved at the end: the loop waits for the answer, or for its cancellation.
+ * - Mail comes while it ends: it is read as long as the loop runs, though nothing may be left that it is about. */
 #include "server/worker.h"
 
 #include <errno.h>
