@@ -148,7 +148,10 @@ class Engine:
         self.environment = {**os.environ, "CONTAINERS_CONF": str(config), "TMPDIR": str(path)}
 
     def command(self, program, *arguments):
-        return [program, "--root", f"{self.path}/root", "--runroot", f"{self.path}/run",
+        own = {"root": "root", "runroot": "run"}
+        if program == "podman":
+            own |= {"tmpdir": "tmp", "volumepath": "volumes", "network-config-dir": "networks"}
+        return [program, *(f"--{option}={self.path}/{name}" for option, name in own.items()),
                 *map(str, arguments)]
 
     def run(self, program, *arguments, timeout=DEADLINE * 4, **options):
