@@ -196,6 +196,24 @@ def test_mistakes_are_named(health, arguments, words):
     assert words in err
 
 
+@pytest.mark.parametrize("listen", ["127.0.0.1", "0.0.0.0", "[::]"])
+def test_address_from_the_configuration(health, closing, tmp_path, listen):
+    server = closing(Backend(f"{listen}:0"))
+    config = written(tmp_path, admin={"listen": server.address})
+    for arguments, environment in [(["-c", config], {}),
+                                   ([], {"UNPROXY_CONFIG": config.read_text()})]:
+        process = health(*arguments, env=environment)
+        answer(server, OK)
+        assert outcome(process) == (0, "", "")
+
+
+def test_argument_is_stronger_than_the_environment(health, backend):
+    """An image may have both."""
+    process = health(backend.address, env={"UNPROXY_CONFIG": "{"})
+    answer(backend, OK)
+    assert outcome(process) == (0, "", "")
+
+
 def test_configuration_without_an_admin_address(health, tmp_path):
     status, out, err = outcome(health("-c", written(tmp_path)))
     assert (status, out) == (2, "")
