@@ -171,7 +171,7 @@ static void test_the_admin_listener_can_be_a_port_or_a_socket(void **state)
 		const char *text;
 		enum endpoint_kind kind;
 	} places[] = {
-		{ "127.0.0.1:9100", ENDPOINT_IP }, { "[::]:9100", ENDPOINT_IP },
+		{ "127.0.0.1:9464", ENDPOINT_IP }, { "[::]:9464", ENDPOINT_IP },
 		{ "127.0.0.2:1", ENDPOINT_IP }, /* the listener has 127.0.0.1:1 */
 		{ "127.0.0.1:0", ENDPOINT_IP },    { "unix:/run/admin.sock", ENDPOINT_UNIX },
 	};
