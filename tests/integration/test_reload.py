@@ -261,6 +261,7 @@ def test_reload_under_load(serve, closing, tmp_path):
              listener_config("127.0.0.1:9", name="last")],
         ]
         service = serve(plain, log={"access": False})
+        descriptors = service.daemon.open_descriptors()
         load = closing(Load(service.daemon.port))
         end = time.monotonic() + LOAD_SECONDS
         reloads = 0
@@ -269,6 +270,9 @@ def test_reload_under_load(serve, closing, tmp_path):
             load.assert_undisturbed()
             reloads += 1
         _, rate = load.stop()
+        service.reload_to(plain, log={"access": False})
+        wait_until(lambda: service.daemon.open_descriptors() == descriptors,
+                   "nothing is left open but what was")
     assert rate >= RATE
 
 
