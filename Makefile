@@ -8,6 +8,7 @@
 #   make bench     measure against HAProxy and nginx
 #   make format    apply .clang-format
 #   make install   build and install (PREFIX, DESTDIR)
+#   make deb       a Debian package, into build-deb
 
 MAKEFLAGS += --no-print-directory
 
@@ -15,7 +16,7 @@ PREFIX       ?= /usr/local
 FUZZ_SECONDS ?= 600
 PYTHON       := /usr/bin/python3
 
-.PHONY: all run test test-containers coverage fuzz bench format install clean
+.PHONY: all run test test-containers coverage fuzz bench format install deb clean
 
 all: build/build.ninja
 	@meson compile -C build
@@ -51,6 +52,14 @@ format:
 install: all
 	@meson configure build --prefix $(PREFIX)
 	@meson install -C build
+
+# From a copy of what is under version control: dpkg-buildpackage writes into the tree, and beside it.
+deb:
+	@.ci/install deb
+	@rm -rf build-deb && mkdir -p build-deb/unproxy
+	@git ls-files -z | xargs -0 cp --parents --target-directory=build-deb/unproxy
+	@cd build-deb/unproxy && dpkg-buildpackage --build=binary --no-sign >../log 2>&1 || { tail -n 50 ../log; exit 1; }
+	@ls build-deb/*.deb
 
 clean:
 	@rm -rf build build-*
