@@ -11,6 +11,8 @@ import pytest
 from daemon import listener_config
 from processes import output_of
 
+pytest_plugins = ["package_fixtures"]
+
 ROOT = Path(__file__).parents[2]
 VERSION = re.search(r"version: '([^']+)'", (ROOT / "meson.build").read_text())[1]
 CONFIG = "/etc/unproxy/config.json"
