@@ -18,6 +18,7 @@ from load import RATE, Load, application
 from netns import Namespace
 from peer import open_peer
 from processes import directory, output_of, wait_until
+from service import Service
 from transfer import POOL, receive_bulk
 
 pytestmark = pytest.mark.threads
@@ -32,43 +33,6 @@ RELOADS_UNDER_LOAD = 50
 LOAD_SECONDS = 2
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
-
-
-class Service:
-    """A daemon, and the file that it was configured by."""
-
-    def __init__(self, launch, path, listeners, options=None, **settings):
-        self.file = path
-        self.settings = {"workers": 2, "shutdown_timeout_ms": 5000, "user": "root", **settings}
-        self.configure(listeners)
-        self.daemon = launch("run", "-c", self.file, listeners=len(listeners), **(options or {}))
-
-    def configure(self, listeners, **settings):
-        self.file.write_text(json.dumps({**self.settings, **settings, "listeners": listeners}))
-
-    def reload(self, level="info"):
-        """Have the file read again. Returns what the log says when that is done."""
-        before = len(self.daemon.find(event="reload", level=level))
-        self.daemon.signal(signal.SIGHUP)
-        found = self.daemon.wait_for_records(before + 1, event="reload", level=level)
-        return found[-1]["message"]
-
-    def reload_to(self, *listeners, **settings):
-        self.configure(listeners, **settings)
-        return self.reload()
-
-    def refuse(self):
-        """Why the file cannot be taken over."""
-        message = self.reload(level="error")
-        assert message.startswith("SIGHUP: ")
-        assert message.endswith("; the running configuration stays")
-        return message
-
-    def address_of(self, name):
-        """Where a listener said last that it listens."""
-        lines = [line["message"] for line in self.daemon.find(event="listening")
-                 if line["message"].startswith(f"{name}: listening on ")]
-        return lines[-1].split()[3].rstrip(",")
 
 
 @pytest.fixture
