@@ -14,6 +14,12 @@ TOOLS = BINARY.parent / "tests/bench"
 # Connections at a time.
 CONNECTIONS = 16
 
+# What each of them sends, and gets back [bytes].
+MESSAGE = 64
+
+# Connections before the time is taken.
+WARMUP = 1
+
 # What a load is worth the name [connections per second].
 RATE = 2000 / SLOW
 
@@ -30,11 +36,11 @@ class Load:
     """Connects to @port of this machine, sends a header and a message, waits for the echo and closes; again and again,
     until stop(). Anything else than the echo ends it, and fails the test."""
 
-    def __init__(self, port, connections=CONNECTIONS):
+    def __init__(self, port, connections=CONNECTIONS, header="v2"):
         self.process = subprocess.Popen(
             supervised([TOOLS / "bench_load", "--port", port, "--workload", "short",
-                        "--header", "v2", "--connections", connections, "--warmup", 1,
-                        "--measure", 0]),
+                        "--header", header, "--connections", connections, "--message", MESSAGE,
+                        "--warmup", WARMUP, "--measure", 0]),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def assert_undisturbed(self):
@@ -47,7 +53,7 @@ class Load:
         output, errors = self.process.communicate(timeout=DEADLINE)  # closes its stdin
         assert self.process.returncode == 0, errors.decode()
         report = json.loads(output)
-        return report["operations"], report["operations"] / report["seconds"]
+        return WARMUP + report["operations"], report["operations"] / report["seconds"]
 
     def close(self):
         self.process.kill()
