@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* SIGUSR2: start the program that now stands in our place, with our listening sockets, and wait until it serves. */
+/* SIGUSR2: start the program that now lies in our place, with our listening sockets, and wait until it serves. */
 #ifndef HANDOVER_H
 #define HANDOVER_H
 
@@ -12,39 +12,37 @@
 #include "base/bug.h"
 
 struct handover;
+struct program;
 
 #define HANDOVER_ERROR_MAX 512
 
 /* How long the new program may take until it serves [ms]. */
 #define HANDOVER_READY_MS 60000
 
-/* Remember where this program lies, before its file is replaced: argv[0] if that leads to it (a symbolic link may lead
- * to another version tomorrow), otherwise what the kernel knows. @argv0 is as main() got it. Once, at the start. */
-void handover_remember_program(const char *argv0);
-
-/* @pid serves, and we are to drain: @failure is NULL. Or it has come to nothing, and we go on: @failure says why. The
- * handover is over and @h gone. */
+/* @failure is NULL: @pid serves, and we are to drain. Otherwise it says why nothing came of it: we go on. The handover is
+ * over, its memory goes by itself. */
 typedef void (*handover_cb)(void *data, pid_t pid, const char *failure);
 
-/* What the new program gets; all borrowed for the call. */
+/* All borrowed for the call, but for what is said. */
 struct handover_options {
 	uv_loop_t *loop;
+	const struct program *program;
 	const int *fds;           /* listening sockets */
-	const char *const *names; /* of each, for LISTEN_FDNAMES: without ':' */
+	const char *const *names; /* one for each, without ':', for LISTEN_FDNAMES */
 	size_t count;
-	bool net_raw;      /* it needs CAP_NET_RAW, and we have it */
 	unsigned ready_ms; /* HANDOVER_READY_MS */
 	handover_cb cb;
 	void *data;
 };
 
-/* Start the program as we were started: arguments, environment, working directory, standard descriptors. Returns 0: @cb
- * runs later, once, unless handover_cancel() comes before. Returns a negative errno with the reason in @reterr:
- * nothing was started. */
+/* Start the program as we were started: arguments, environment, working directory, standard descriptors, signals; with
+ * CAP_NET_RAW if we have it. Returns 0: @cb runs later, once, unless handover_cancel() comes before. Returns a negative
+ * errno with the reason in @reterr: nothing was started. */
 int handover_start(const struct handover_options *options, struct handover **ret,
 		   char reterr[static HANDOVER_ERROR_MAX]) MUST_CHECK;
 
-/* We are to stop: so is the new program (SIGTERM). The loop must still run to free the memory. NULL does nothing. */
+/* We are to stop, and so is the new program (SIGTERM). No callback any more; the loop must still run to free the memory.
+ * NULL does nothing. */
 void handover_cancel(struct handover *h);
 
 /* --- in the new program --- */
