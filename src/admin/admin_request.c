@@ -97,10 +97,22 @@ static void admin_request_on_shutdown(uv_shutdown_t *shutdown, int status)
 	admin_request_close_if_done(r);
 }
 
+/* The kernel has the answer. */
+static void admin_request_drop_body(struct admin_request *r)
+{
+	r->server->answer_bytes -= r->body_size;
+	r->body_size = 0;
+	free(r->body);
+	r->body = NULL;
+}
+
 static void admin_request_on_written(uv_write_t *write, int status)
 {
 	struct admin_request *r = write->data;
 
+	if (r->state == ADMIN_CLOSED)
+		return;
+	admin_request_drop_body(r);
 	if (status != 0 || uv_shutdown(&r->shutdown, &r->stream, admin_request_on_shutdown) != 0)
 		admin_request_close(r);
 }

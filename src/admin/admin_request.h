@@ -33,7 +33,7 @@ struct admin_server {
 	void *data;
 	struct list requests[ADMIN_NSTATES]; /* by state, oldest first */
 	unsigned count;      /* of requests that take room: all but those to be freed */
-	size_t answer_bytes; /* of the requests in ADMIN_SEND */
+	size_t answer_bytes; /* that the kernel has not taken yet */
 	char dropped[16384]; /* what follows a request */
 };
 
@@ -58,7 +58,7 @@ struct admin_request {
 	size_t used;         /* of buffer [bytes] */
 	size_t dropped;      /* behind the request [bytes] */
 	struct http_request request;
-	char *body; /* of the answer; owned */
+	char *body; /* of the answer, until the kernel has it; owned */
 	size_t body_size;
 	char head[HTTP_HEAD_MAX];
 	char buffer[HTTP_REQUEST_MAX];
