@@ -9,6 +9,7 @@ import json
 
 import pytest
 
+import admin
 import applications
 import certificates
 import limits
@@ -120,6 +121,12 @@ def sender(unproxy):
     with contextlib.ExitStack() as running:
         yield lambda start, *arguments, **options: running.enter_context(
             start(*arguments, **options))
+
+
+@pytest.fixture
+def scrape():
+    """What Prometheus would get from a daemon whose settings have admin.ANYWHERE, as text."""
+    return lambda daemon: admin.get(daemon, "/metrics").text
 
 
 @pytest.fixture(scope="session")
