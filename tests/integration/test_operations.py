@@ -2,15 +2,15 @@
 """A day's work on a proxy that is in use: not one of thousands of connections a second may notice, and the numbers
 must add up."""
 
-import contextlib
+import threading
 import time
 
 import pytest
 
+import admin
 from daemon import listener_config
 from load import MESSAGE, RATE, Load, application
 from processes import wait_until
-from scrape import Scraper, admin_address, of_listener, read_metrics
 from service import Service
 
 STRANGERS = ["192.0.2.0/24"]
@@ -33,28 +33,71 @@ def serve(launch, tmp_path):
     """Start a daemon with an admin endpoint: serve(listener, …) is a Service."""
     def start(*listeners, **settings):
         return Service(launch, tmp_path / "unproxy.json", listeners, log={"access": False},
-                       admin={"listen": "127.0.0.1:0"}, **settings)
+                       **admin.ANYWHERE, **settings)
 
     return start
 
 
-def is_idle(admin):
+# --- numbers ---
+
+
+class Scraper(threading.Thread):
+    """Reads /metrics and /connections of @daemon without a pause until close(). Counters of @listener, which stays,
+    never go down."""
+
+    def __init__(self, daemon, listener):
+        super().__init__()
+        self.scraped = daemon
+        self.listener = listener
+        self.rounds = 0
+        self.error = None
+        self._stopping = threading.Event()
+        self.start()
+
+    def run(self):
+        before = {}
+        try:
+            while not self._stopping.is_set():
+                before = self._look_at_metrics(before)
+                self._look_at_connections()
+                self.rounds += 1
+        except (OSError, ValueError, AssertionError) as error:
+            self.error = error
+
+    def _look_at_metrics(self, before):
+        metrics = admin.metrics(self.scraped)
+        now = {key: value for key, value in metrics.samples.items()
+               if ("listener", self.listener) in key[1] and is_counter(metrics, key[0])}
+        for key, value in before.items():
+            assert now[key] >= value, f"{key} has gone down from {value}"
+        return now
+
+    def _look_at_connections(self):
+        page = admin.get(self.scraped, "/connections").json()
+        assert page["total"] == len(page["connections"])
+        assert all(connection["listener"] == self.listener for connection in page["connections"])
+
+    def close(self):
+        self._stopping.set()
+        self.join()
+
+    def stop(self):
+        """Returns how often all went well."""
+        self.close()
+        if self.error:
+            raise self.error
+        return self.rounds
+
+
+def is_counter(metrics, name):
+    """Or a part of a histogram."""
+    return metrics.types.get(name) != "gauge"
+
+
+def is_idle(daemon):
     """Nobody is served."""
-    metrics = read_metrics(admin)
-    return not any(value for sample, value in metrics.items()
-                   if sample.startswith("unproxy_connections_active"))
-
-
-def with_headers(metrics):
-    """The headers that were counted, by version and command."""
-    return {sample: value for sample, value in metrics.items()
-            if sample.startswith("unproxy_headers_total") and value}
-
-
-def endings(metrics):
-    """How many connections ended in which way."""
-    return {sample.split('"')[1]: value for sample, value in metrics.items()
-            if sample.startswith("unproxy_connections_total") and value}
+    open_now = admin.metrics(daemon).by("state", "unproxy_connections_active", listener="test")
+    return not any(open_now.values())
 
 
 @pytest.mark.threads
@@ -69,8 +112,7 @@ def test_metrics_are_what_clients_counted(serve, closing, echo_port):
         [plain],
     ]
     service = serve(plain)
-    admin = admin_address(service.daemon)
-    scraper = closing(Scraper(admin, "test"))
+    scraper = closing(Scraper(service.daemon, "test"))
     loads = [closing(Load(service.daemon.port, 8, kind)) for kind in ("v1", "v2", "v2-nlb")]
     end = time.monotonic() + LOAD_SECONDS
     reloads = 0
@@ -84,22 +126,19 @@ def test_metrics_are_what_clients_counted(serve, closing, echo_port):
     assert sum(rate for _, rate in reports) >= RATE
     assert scraper.stop() > 1
 
-    wait_until(lambda: is_idle(admin), "the last connection has ended")
-    metrics = read_metrics(admin)
-    assert metrics['unproxy_config_reloads_total{result="success"}'] == reloads
-    assert metrics['unproxy_config_reloads_total{result="failure"}'] == 0
-    counted = of_listener(metrics, "test")
+    wait_until(lambda: is_idle(service.daemon), "the last connection has ended")
+    found = admin.metrics(service.daemon)
+    assert found.by("result", "unproxy_config_reloads_total") == {"success": reloads, "failure": 0}
     everybody = sum(served)
-    assert counted["unproxy_connections_accepted_total"] == everybody
-    assert endings(counted) == {"finished": everybody}
-    for direction in ("in", "out"):
-        assert counted[f'unproxy_bytes_total{{direction="{direction}"}}'] == everybody * MESSAGE
-    assert with_headers(counted) == {
-        'unproxy_headers_total{version="1",command="PROXY"}': served[0],
-        'unproxy_headers_total{version="2",command="PROXY"}': served[1] + served[2],
-    }
+    assert found.value("unproxy_connections_accepted_total", listener="test") == everybody
+    ends = found.by("reason", "unproxy_connections_total", listener="test")
+    assert {reason: count for reason, count in ends.items() if count} == {"finished": everybody}
+    assert found.by("direction", "unproxy_bytes_total", listener="test") == {
+        "in": everybody * MESSAGE, "out": everybody * MESSAGE}
+    assert found.by("version", "unproxy_headers_total", listener="test", command="PROXY") == {
+        "1": served[0], "2": served[1] + served[2]}
     for histogram in ("unproxy_header_seconds", "unproxy_connect_seconds"):
-        assert counted[f"{histogram}_count"] == everybody
-        assert counted[f'{histogram}_bucket{{le="+Inf"}}'] == everybody
-        assert counted[f"{histogram}_sum"] > 0
-    assert counted["unproxy_accept_errors_total"] == 0
+        assert found.value(f"{histogram}_count", listener="test") == everybody
+        assert found.value(f"{histogram}_bucket", listener="test", le="+Inf") == everybody
+        assert found.value(f"{histogram}_sum", listener="test") > 0
+    assert found.value("unproxy_accept_errors_total", listener="test") == 0
