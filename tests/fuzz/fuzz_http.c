@@ -65,8 +65,9 @@ static void check_same(const struct verdict *a, const struct verdict *b)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct verdict whole = parse_in_pieces(data, size, size > 0 ? size : 1);
-	struct verdict bytes = parse_in_pieces(data, size, 1);
-	struct verdict pieces = parse_in_pieces(data, size, 7);
+	/* Byte by byte, if that does not take too long. */
+	struct verdict bytes = parse_in_pieces(data, size, 1 + size / 256);
+	struct verdict pieces = parse_in_pieces(data, size, 7 + size / 64);
 
 	assert((whole.status != HTTP_OK) == (whole.parse == PARSE_BAD));
 	assert(whole.parse != PARSE_MORE || size < HTTP_REQUEST_MAX);
