@@ -227,11 +227,14 @@ void listen_socket_unlink(const struct endpoint *e)
 		unlink(e->path); /* ENOENT: somebody else did */
 }
 
-/* shutdown(2) of a listening TCP socket ends what waits in it and leaves it bound. Without SO_REUSEADDR nobody else can
- * bind to its port meanwhile; not before, for what is accepted inherits it, and would be in the way of listen(2). */
+/* This ends what waits in a listening TCP socket and leaves it bound. So does shutdown(2), but if workers that share the
+ * socket both do that, connections that are accepted later are shut down as well. Without SO_REUSEADDR nobody else
+ * can bind to the port meanwhile; not before, for what is accepted inherits it, and would be in the way of listen(2). */
 int listen_socket_pause(int fd)
 {
-	if (shutdown(fd, SHUT_RD) != 0 && errno != ENOTCONN)
+	const struct sockaddr nowhere = { .sa_family = AF_UNSPEC };
+
+	if (connect(fd, &nowhere, sizeof nowhere) != 0)
 		return -errno;
 	set_option(fd, SOL_SOCKET, SO_REUSEADDR, 0);
 	return 0;

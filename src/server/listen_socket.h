@@ -20,9 +20,8 @@ int listen_sockets_open(const struct endpoint *e, unsigned count, int *ret_fds,
 /* What sockets accepted from the TCP socket @fd are to have: they inherit it, which saves the calls for each. */
 void listen_socket_set_options(int fd);
 
-/* Refuse connections and keep the port. Only for TCP: there is no way back for a unix socket. Accept what waits before,
- * for it is reset; and watch the socket no more, for it is always ready now. Nothing happens to one that is paused.
- * Returns 0 or a negative errno. */
+/* Refuse connections and keep the port: TCP only. Accept what waits before, for it is reset; and watch the socket no more,
+ * for it is always ready now. Nothing happens to one that is paused. Returns 0 or a negative errno. */
 int listen_socket_pause(int fd) MUST_CHECK;
 
 /* Listen, again or for the first time, with the backlog that ours have. Returns 0 or a negative errno. */

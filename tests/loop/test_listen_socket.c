@@ -303,6 +303,10 @@ static void test_a_paused_port_refuses_and_comes_back(void **state)
 static void test_pausing_and_resuming_twice_is_once(void **state)
 {
 	struct fixture *f = *state;
+	struct test_peer client;
+	char name[32];
+	char byte;
+	int accepted;
 	uint16_t port;
 
 	open_sockets(f, "127.0.0.1:0", 1);
@@ -312,7 +316,12 @@ static void test_pausing_and_resuming_twice_is_once(void **state)
 	assert_int_equal(connect_error(port), ECONNREFUSED);
 	assert_int_equal(listen_socket_resume(f->fds[0]), 0);
 	assert_int_equal(listen_socket_resume(f->fds[0]), 0);
-	assert_int_equal(connect_error(port), 0);
+	snprintf(name, sizeof name, "127.0.0.1:%u", port);
+	accepted = connect_to(f, name, &client);
+	test_peer_send_text(&client, "x");
+	assert_int_equal(recv(accepted, &byte, 1, 0), 1);
+	close(accepted);
+	test_peer_close(&client);
 }
 
 static void test_the_others_serve_while_one_is_paused(void **state)
