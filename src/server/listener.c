@@ -5,7 +5,8 @@
  * What can go wrong:
  * - No descriptor or memory is left: stop watching for a while, or the loop would spin on a
  *   connection that it cannot take. The connection stays in the backlog, the sessions go on.
- * - A client is gone before it was accepted: take the next. */
+ * - A client is gone before it was accepted: take the next.
+ * - The application is down, and health checks are to see it: the socket listens no more until it is up. */
 #include "server/listener.h"
 
 #include <errno.h>
@@ -16,6 +17,7 @@
 
 #include "conf/config.h"
 #include "obs/log.h"
+#include "server/listen_socket.h"
 #include "session/session.h"
 
 /* Accepts before the sessions have their turn. */
@@ -131,8 +133,12 @@ void listener_attach(struct listener *l, struct session_env *env)
 
 int listener_start(struct listener *l)
 {
-	int rv = poller_add(&l->env->poller, l->fd, LISTENER_EVENTS, &l->watch);
+	int rv = l->refuses ? listen_socket_resume(l->fd) : 0;
 
+	if (rv != 0)
+		return rv;
+	l->refuses = false;
+	rv = poller_add(&l->env->poller, l->fd, LISTENER_EVENTS, &l->watch);
 	l->watched = rv == 0;
 	return rv;
 }
@@ -162,16 +168,40 @@ void listener_set_service(struct listener *l, struct session_service *service)
 	l->service = service;
 }
 
+/* Accept what waits, and watch the socket no more. Closing it is not enough: other workers may share it. */
+static void listener_unwatch(struct listener *l)
+{
+	for (unsigned i = 0; i < LISTENER_LAST_TURN && !l->refuses && listener_accept(l); i++)
+		continue;
+	deadline_disarm(&l->pause);
+	if (l->watched)
+		poller_remove(&l->env->poller, l->fd);
+	l->watched = false;
+}
+
+void listener_shut(struct listener *l)
+{
+	int rv;
+
+	if (l->fd < 0)
+		return;
+	listener_unwatch(l);
+	rv = listen_socket_pause(l->fd);
+	l->refuses = rv == 0;
+	assert(rv == 0); /* it is a TCP socket */
+}
+
+void listener_reopen(struct listener *l)
+{
+	if (l->fd >= 0 && l->refuses)
+		listener_start_or_retry(l);
+}
+
 void listener_stop(struct listener *l)
 {
 	if (l->fd < 0)
 		return;
-	for (unsigned i = 0; i < LISTENER_LAST_TURN && listener_accept(l); i++)
-		continue;
-	deadline_disarm(&l->pause);
-	if (l->watched) /* closing is not enough: other workers share a unix socket */
-		poller_remove(&l->env->poller, l->fd);
-	l->watched = false;
+	listener_unwatch(l);
 	close(l->fd);
 	l->fd = -1;
 	service_unref(l->service);

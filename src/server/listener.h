@@ -21,6 +21,7 @@ struct listener {
 	struct deadline pause;
 	int fd;                  /* -1: it accepts no more */
 	bool watched;            /* by the poller; not so during a pause */
+	bool refuses;            /* the socket does not listen at present */
 	bool short_of_something; /* the last accept failed for want of descriptors or memory */
 };
 
@@ -40,6 +41,11 @@ void listener_start_or_retry(struct listener *l);
 /* New connections are for @service, whose reference it takes; those that are open keep theirs. Addresses that a name
  * has been found to have meanwhile stay known. Not once stopped. */
 void listener_set_service(struct listener *l, struct session_service *service);
+
+/* Accept what has connected so far, and have the kernel refuse others until listener_reopen(); the port stays ours. TCP
+ * only. Neither is needed twice, and neither fails: what the kernel refuses is tried again as after a shortage. */
+void listener_shut(struct listener *l);
+void listener_reopen(struct listener *l);
 
 /* Accept what has connected so far and then no more; its sessions go on, and its service goes with them. Idempotent. */
 void listener_stop(struct listener *l);

@@ -35,6 +35,12 @@ static void worker_change_apply(struct worker *w, const struct worker_change *ch
 		/* Mail comes after the events of a round, so none is left that names it. */
 		listener_destroy(change->listener);
 		break;
+	case WORKER_SHUT_LISTENER:
+		listener_shut(change->listener);
+		break;
+	case WORKER_REOPEN_LISTENER:
+		listener_reopen(change->listener);
+		break;
 	}
 }
 

@@ -16,6 +16,8 @@ enum worker_change_kind {
 	WORKER_ADD_LISTENER,
 	WORKER_SET_SERVICE,     /* of a listener that it has */
 	WORKER_REMOVE_LISTENER, /* it accepts what has connected so far, and is freed */
+	WORKER_SHUT_LISTENER,   /* it does so too, and refuses others */
+	WORKER_REOPEN_LISTENER,
 };
 
 struct worker_change {
