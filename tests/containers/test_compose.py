@@ -14,6 +14,8 @@ from kubelet import IMAGES
 from netns import Namespace
 from processes import running, wait_until
 
+pytestmark = pytest.mark.long
+
 UP_DEADLINE = 120  # several containers, one after the other [s]
 
 

@@ -67,6 +67,7 @@ def test_its_configuration(engine):
         assert running.text().strip().endswith(f"unproxy {version}")
 
 
+@pytest.mark.long
 def test_the_same_input_gives_the_same_layers(engine):
     engine.build("localhost/again", ROOT / "docker/Dockerfile", ROOT, BASE_IMAGE="localhost/base")
     layers = [engine.inspect(image)["RootFS"]["Layers"] for image in (IMAGE, "localhost/again")]
