@@ -233,9 +233,25 @@ static void test_it_inherits_nothing_else(void **state)
 	close(other);
 }
 
+/* What of the two signals that are glibc's own, 32 and 33, is ignored here: whoever started us may have left it so, and
+ * sigaction(3) cannot change it. */
+static unsigned long ignored_for_good(void)
+{
+	FILE *status = fopen("/proc/self/status", "re");
+	unsigned long mask = 0;
+	char line[256];
+
+	assert_non_null(status);
+	while (fgets(line, sizeof line, status) != NULL)
+		sscanf(line, "SigIgn: %lx", &mask);
+	fclose(status);
+	return mask & 0x180000000UL;
+}
+
 static void test_signals_are_as_they_were_for_us(void **state)
 {
 	struct fixture *f = *state;
+	char ignored[32];
 	sigset_t some;
 
 	sigemptyset(&some);
@@ -245,7 +261,8 @@ static void test_signals_are_as_they_were_for_us(void **state)
 	strcpy(f->program_path, "/bin/grep"); /* for shells have their own ideas of signals */
 	assert_int_equal(try_start(f, "grep", "Sig[BI]", "/proc/self/status"), 0);
 	expect_output(f, "SigBlk:\t0000000000000200");
-	expect_output(f, "SigIgn:\t0000000000000000");
+	snprintf(ignored, sizeof ignored, "SigIgn:\t%016lx", ignored_for_good());
+	expect_output(f, ignored);
 	expect_failure(f, "ended with status 0");
 	pthread_sigmask(SIG_UNBLOCK, &some, NULL);
 	signal(SIGPIPE, SIG_DFL);
