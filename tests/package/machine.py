@@ -61,8 +61,9 @@ def _first_child(pid):
 
 
 class Machine:
-    def __init__(self, folder, init):
-        self.root = folder / "root"  # only from inside
+    def __init__(self, folder, group, init):
+        self.layers = folder / "layers"  # only from inside
+        self.group = group
         self.init = init
 
     def _inside(self, command):
@@ -96,14 +97,11 @@ class Machine:
 
     def main_pid(self, unit):
         """As it is called here, outside."""
-        inside = self.show(unit, "MainPID")[0]
-        for status in Path("/proc").glob("[0-9]*/status"):
-            with contextlib.suppress(OSError):
-                text = status.read_text()
-                if f"\t{inside}\n" in text.split("NSpid:")[1].split("Kthread:")[0] and \
-                        os.readlink(status.parent / "ns/pid") == \
-                        os.readlink(f"/proc/{self.init}/ns/pid"):
-                    return int(status.parent.name)
+        inside, = self.show(unit, "MainPID")
+        for pid in (self.group / "system.slice" / unit / "cgroup.procs").read_text().split():
+            with contextlib.suppress(OSError):  # it may end just now
+                if f"\t{inside}\n" in Path(f"/proc/{pid}/status").read_text():
+                    return int(pid)
         raise AssertionError(f"{unit} does not run\n{self.journal()}")
 
     def install(self, package):
@@ -113,7 +111,7 @@ class Machine:
 
     def added_files(self):
         """Paths of its disk that this machine does not have."""
-        upper = self.root.parent / "layers/upper"
+        upper = self.layers / "upper"
         listed = subprocess.run(["nsenter", "--target", str(self.init), "--mount",
                                  "find", upper, "-mindepth", "1", "-printf", "/%P\\0"],
                                 capture_output=True, text=True, check=True, timeout=DEADLINE)
@@ -161,7 +159,7 @@ def machine():
                 return init and Path(f"/proc/{init}/root/run/systemd/private").exists()
 
             wait_until(booted, "systemd has booted")
-            yield Machine(folder, _first_child(process.pid))
+            yield Machine(folder, group, _first_child(process.pid))
         finally:
             init = _first_child(process.pid)
             if init:

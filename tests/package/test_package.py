@@ -1,23 +1,19 @@
 # SPDX-License-Identifier: MIT
 """The Debian package: what is in it, and its life on a machine from the first installation to purge."""
 
-import json
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from daemon import listener_config
 from processes import output_of
+from installed import CONFIG, PORT, configure
 
 pytest_plugins = ["package_fixtures"]
 
 ROOT = Path(__file__).parents[2]
 VERSION = re.search(r"version: '([^']+)'", (ROOT / "meson.build").read_text())[1]
-CONFIG = "/etc/unproxy/config.json"
-PORT = 6432
-
 FILES = """\
 /lib/systemd/system/unproxy-routes.service
 /lib/systemd/system/unproxy.service
@@ -29,17 +25,9 @@ FILES = """\
 /usr/share/doc/unproxy/copyright
 /usr/share/doc/unproxy/examples/config.json
 /usr/share/fish/vendor_completions.d/unproxy.fish
-/usr/share/lintian/overrides/unproxy
 /usr/share/man/man8/unproxy.8.gz
 /usr/share/zsh/vendor-completions/_unproxy
 """
-
-
-def configure(machine, upstream, settings=None, **listener):
-    machine.write(CONFIG, json.dumps({
-        **(settings or {}),
-        "listeners": [listener_config(upstream, **{"listen": f"127.0.0.1:{PORT}", **listener})],
-    }))
 
 
 def test_version_is_the_same_everywhere(deb):
