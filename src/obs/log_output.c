@@ -9,14 +9,18 @@
  *   process sharing it may have set) says EAGAIN and we poll(2).
  * - The disk is full, the reader is gone, the descriptor is closed: the rest of the block is lost and
  *   counted. The next block is tried again: rotation, a new reader or free space may have helped.
- * - A write stops within a line: the next one begins with a newline, so that only one line is torn. */
+ * - A write stops within a line: the next one begins with a newline, so that only one line is torn.
+ * - Another process writes there too, such as the unproxy that takes over from us: when it is full, a pipe or socket keeps
+ *   no more than PIPE_BUF bytes together (pipe(7)), so it gets whole lines, and not more than that at a time. */
 #include "obs/log_output.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* How long an abandoned writer may still wait for room [ms]. */
@@ -107,13 +111,37 @@ static bool wait_for_room(struct log_output *o)
 	}
 }
 
+/* A file takes a write of any size as one. */
+static bool is_file(const struct log_output *o)
+{
+	struct stat st;
+
+	return fstat(o->fd, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* How much of @data stays together: lines, or one that is too long for that. */
+static size_t piece_size(const char *data, size_t size)
+{
+	const char *end;
+
+	if (size <= PIPE_BUF)
+		return size;
+	end = memrchr(data, '\n', PIPE_BUF);
+	if (end == NULL)
+		end = memchr(data + PIPE_BUF, '\n', size - PIPE_BUF);
+	return end == NULL ? size : (size_t)(end - data) + 1;
+}
+
 /* Returns how many bytes were written. */
 static size_t write_all(struct log_output *o, const char *data, size_t size)
 {
+	bool at_once = size <= PIPE_BUF || is_file(o);
 	size_t done = 0;
 
 	while (done < size && !atomic_load(&o->abandoned)) {
-		ssize_t n = write(o->fd, data + done, size - done);
+		size_t left = size - done;
+		ssize_t n =
+		    write(o->fd, data + done, at_once ? left : piece_size(data + done, left));
 
 		if (n > 0)
 			done += (size_t)n;

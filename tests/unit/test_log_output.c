@@ -5,6 +5,8 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include "obs/log_output.h"
+
 /* Nobody reads; then somebody does. Every line either arrives or is counted, and the warnings
  * say how many are missing. */
 static void drops_add_up(struct fixture *f)
@@ -161,6 +163,60 @@ static void test_a_torn_line_does_not_spoil_the_next(void **state)
 	free(text);
 }
 
+#define SHARED_LINES 20000 /* many times what a pipe holds */
+
+struct sharer {
+	struct log_output output;
+	pthread_t thread;
+	char letter;
+	uint64_t lost;
+};
+
+/* One block of lines, which do not end where pages do. */
+static void *write_letters(void *arg)
+{
+	struct sharer *s = arg;
+	size_t size = SHARED_LINES * LINE_SIZE;
+	char *lines = malloc(size);
+
+	memset(lines, s->letter, size);
+	for (size_t end = LINE_SIZE; end <= size; end += LINE_SIZE)
+		lines[end - 1] = '\n';
+	s->lost = log_output_write(&s->output, lines, size);
+	log_output_close(&s->output);
+	free(lines);
+	return NULL;
+}
+
+/* Two processes do this while one hands over to the other. */
+static void test_lines_of_two_who_share_a_pipe_stay_whole(void **state)
+{
+	struct fixture *f = *state;
+	struct sharer sharers[2] = { { .letter = 'a' }, { .letter = 'b' } };
+	unsigned count = 0;
+	char *text;
+
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(log_output_open(&sharers[i].output, f->pipe_path), 0);
+		pthread_create(&sharers[i].thread, NULL, write_letters, &sharers[i]);
+	}
+	close_end(f, 1);
+	text = read_pipe(f, NULL);
+	for (int i = 0; i < 2; i++) {
+		pthread_join(sharers[i].thread, NULL);
+		assert_int_equal(sharers[i].lost, 0);
+	}
+	for (const char *at = text; *at != '\0'; at += LINE_SIZE) {
+		const char letter[] = { *at, '\0' };
+
+		assert_int_equal(strspn(at, letter), LINE_SIZE - 1);
+		assert_int_equal(at[LINE_SIZE - 1], '\n');
+		count++;
+	}
+	assert_int_equal(count, 2 * SHARED_LINES);
+	free(text);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -173,6 +229,7 @@ int main(void)
 		TEST(test_a_closed_output_costs_lines_and_nothing_else),
 		TEST(test_a_full_disk_costs_lines_until_there_is_room),
 		TEST(test_a_torn_line_does_not_spoil_the_next),
+		TEST(test_lines_of_two_who_share_a_pipe_stay_whole),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
