@@ -9,6 +9,7 @@
 #include "cli/config_source.h"
 #include "conf/config.h"
 #include "obs/log.h"
+#include "server/inherited_socket.h"
 #include "server/privilege.h"
 #include "server/server.h"
 
@@ -41,6 +42,7 @@ static int drop_privileges(const struct config *config, struct log *log,
 /* What it takes to load the configuration again. */
 struct run {
 	struct config_source source;
+	struct inherited_sockets inherited;
 	const char *user; /* whom we have become; NULL: nobody else */
 };
 
@@ -63,7 +65,12 @@ static int load_again(void *data, struct config **ret, struct server_error *rete
 
 static int run_server(struct run *run, struct config *config, struct log *log)
 {
-	const struct server_options options = { config, log, { load_again, run } };
+	const struct server_options options = {
+		.config = config,
+		.log = log,
+		.loader = { load_again, run },
+		.inherited = &run->inherited,
+	};
 	bool was_root = geteuid() == 0;
 	struct server *server;
 	struct server_error error;
@@ -87,30 +94,42 @@ static int run_server(struct run *run, struct config *config, struct log *log)
 	return COMMAND_OK;
 }
 
+static int run_with_log(struct run *run, struct config *config)
+{
+	struct log *log;
+	int rv = log_create(config->log_output, (enum log_format)config->log_format,
+			    (enum log_level)config->log_level, &log);
+	int status;
+
+	if (rv != 0) {
+		fprintf(stderr, "unproxy: log.output: %s: %s; make it writable, or change it\n",
+			config->log_output, strerror(-rv));
+		return COMMAND_FAILED;
+	}
+	status = run_server(run, config, log);
+	log_destroy(log, LOG_FLUSH_MS);
+	return status;
+}
+
 int command_run(int argc, char **argv)
 {
 	struct run run = { .user = NULL };
 	struct config *config;
-	struct log *log;
+	char why[INHERITED_SOCKET_ERROR_MAX];
 	int status = config_source_parse(argc, argv, NULL, &run.source);
-	int rv;
 
 	if (status != COMMAND_OK || run.source.help)
 		return status;
-	status = config_source_load(&run.source, &config);
-	if (status != COMMAND_OK)
-		return status;
-	privilege_raise();
-	rv = log_create(config->log_output, (enum log_format)config->log_format,
-			(enum log_level)config->log_level, &log);
-	if (rv != 0) {
-		fprintf(stderr, "unproxy: log.output: %s: %s; make it writable, or change it\n",
-			config->log_output, strerror(-rv));
-		config_unref(config);
+	if (inherited_sockets_take(&run.inherited, why) != 0) {
+		fprintf(stderr, "unproxy: %s\n", why);
 		return COMMAND_FAILED;
 	}
-	status = run_server(&run, config, log);
-	log_destroy(log, LOG_FLUSH_MS);
-	config_unref(config);
+	status = config_source_load(&run.source, &config);
+	if (status == COMMAND_OK) {
+		privilege_raise();
+		status = run_with_log(&run, config);
+		config_unref(config);
+	}
+	inherited_sockets_fini(&run.inherited, NULL);
 	return status;
 }

@@ -16,6 +16,7 @@
 #include "obs/log.h"
 #include "server/admin_connections.h"
 #include "server/admin_health.h"
+#include "server/inherited_socket.h"
 #include "server/listen_socket.h"
 #include "server/page.h"
 #include "server/server_private.h"
@@ -26,6 +27,8 @@ struct admin_place {
 	struct admin_listening
 	    *socket; /* NULL: nowhere; or, of the place in use, the HTTP server has it */
 	unsigned port;
+	bool file_stays;   /* if it is a unix socket, its file is not ours */
+	bool file_to_take; /* but will be, when we serve */
 };
 
 struct admin {
@@ -132,43 +135,85 @@ static bool same_place(const struct endpoint *a, const struct endpoint *b)
 	return a == NULL || b == NULL ? a == b : strcmp(a->text, b->text) == 0;
 }
 
-static int open_socket(struct admin *a, const struct endpoint *e, struct server_error *reterr)
+static void unlink_place(const struct admin_place *p)
 {
+	const struct endpoint *e = place_of(p->config);
+
+	if (e != NULL && !p->file_stays)
+		listen_socket_unlink(e);
+}
+
+/* Takes @fd, which listens at the place that @config asks for. */
+static int prepare_socket(struct admin *a, struct config *config, int fd,
+			  struct server_error *reterr)
+{
+	int rv = admin_listening_open(a->http, fd, &a->next.socket);
+
+	if (rv != 0) {
+		snprintf(reterr->text, sizeof reterr->text, "admin: %s", uv_strerror(rv));
+		close(fd);
+		return rv;
+	}
+	a->next.port = listen_socket_port(fd);
+	a->next.config = config_ref(config);
+	return 0;
+}
+
+int admin_claim(struct admin *a, struct config *config, struct inherited_sockets *inherited,
+		struct server_error *reterr)
+{
+	const struct endpoint *place = place_of(config);
+	struct inherited_claim claim;
+	int rv = inherited_sockets_claim(inherited, place, 1, &claim);
+
+	if (rv != 0)
+		snprintf(reterr->text, sizeof reterr->text,
+			 "admin: cannot use the socket for %s that was passed to us: %s",
+			 place->text, strerror(-rv));
+	if (rv != 0 || claim.count == 0)
+		return rv;
+	for (unsigned i = 1; i < claim.count; i++) /* whoever waits there asks again */
+		close(claim.fds[i]);
+	rv = prepare_socket(a, config, claim.fds[0], reterr);
+	a->next.file_stays = true;
+	a->next.file_to_take = !claim.file_stays;
+	free(claim.fds);
+	return rv;
+}
+
+static int open_socket(struct admin *a, struct config *config, struct server_error *reterr)
+{
+	const struct endpoint *place = place_of(config);
 	char why[LISTEN_SOCKET_ERROR_MAX];
 	int fd;
-	int rv = listen_sockets_open(e, 1, &fd, why);
+	int rv = listen_sockets_open(place, 1, &fd, why);
 
 	if (rv != 0) {
 		snprintf(reterr->text, sizeof reterr->text, "admin: %s", why);
 		return rv;
 	}
-	rv = admin_listening_open(a->http, fd, &a->next.socket);
-	if (rv != 0) {
-		snprintf(reterr->text, sizeof reterr->text, "admin: %s", uv_strerror(rv));
-		listen_socket_unlink(e);
-		close(fd);
-		return rv;
-	}
-	a->next.port = listen_socket_port(fd);
-	return 0;
+	rv = prepare_socket(a, config, fd, reterr);
+	if (rv != 0)
+		listen_socket_unlink(place);
+	return rv;
 }
 
 int admin_prepare(struct admin *a, struct config *config, struct server_error *reterr)
 {
 	const struct endpoint *place = place_of(config);
-	int rv = 0;
 
+	if (a->next.socket != NULL)
+		return 0; /* it was claimed */
 	if (place != NULL && !same_place(place, place_of(a->used.config)))
-		rv = open_socket(a, place, reterr);
-	if (rv == 0)
-		a->next.config = config_ref(config);
-	return rv;
+		return open_socket(a, config, reterr);
+	a->next.config = config_ref(config);
+	return 0;
 }
 
 void admin_cancel(struct admin *a)
 {
 	if (a->next.socket != NULL)
-		listen_socket_unlink(place_of(a->next.config));
+		unlink_place(&a->next);
 	admin_listening_close(a->next.socket);
 	config_unref(a->next.config);
 	a->next = (struct admin_place){ .config = NULL };
@@ -194,19 +239,20 @@ static void admin_log(const struct admin *a)
 
 void admin_apply(struct admin *a)
 {
-	const struct endpoint *before = place_of(a->used.config);
-	bool moves = !same_place(before, place_of(a->next.config));
+	struct admin_place *used = &a->used;
+	struct admin_place next = a->next;
+	bool moves = !same_place(place_of(used->config), place_of(next.config));
 
-	if (moves && before != NULL)
-		listen_socket_unlink(before);
-	config_unref(a->used.config);
-	a->used.config = a->next.config;
-	a->next.config = NULL;
+	a->next = (struct admin_place){ .config = NULL };
+	if (moves)
+		unlink_place(used);
+	config_unref(used->config);
+	used->config = next.config;
 	if (!moves)
 		return;
-	a->used.port = a->next.port;
-	admin_server_use(a->http, a->next.socket);
-	a->next.socket = NULL;
+	used->port = next.port;
+	used->file_stays = next.file_stays && !next.file_to_take;
+	admin_server_use(a->http, next.socket);
 	admin_log(a);
 }
 
@@ -243,8 +289,7 @@ void admin_close(struct admin *a)
 	if (a == NULL)
 		return;
 	admin_cancel(a);
-	if (place_of(a->used.config) != NULL)
-		listen_socket_unlink(place_of(a->used.config));
+	unlink_place(&a->used);
 	admin_server_close(a->http);
 	admin_connections_close(a->connections);
 }

@@ -9,11 +9,17 @@
 
 struct admin;
 struct config;
+struct inherited_sockets;
 struct server;
 struct server_error;
 
 /* @s is borrowed; its loop is open, and has to run also after a failure. It listens nowhere yet. Returns 0 or -ENOMEM. */
 int admin_create(struct server *s, struct admin **ret) MUST_CHECK;
+
+/* At the start, before admin_prepare(): use the socket that was passed to us for what @config asks for, if there is one.
+ * Returns 0, or a negative errno with *@reterr set. */
+int admin_claim(struct admin *a, struct config *config, struct inherited_sockets *inherited,
+		struct server_error *reterr) MUST_CHECK;
 
 /* Open the socket that @config asks for, unless that is the one there is: what may fail, and may take privileges. Nothing
  * changes until admin_apply(). Returns 0, or a negative errno with *@reterr set. */

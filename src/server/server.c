@@ -21,6 +21,7 @@
 #include "obs/log.h"
 #include "server/admin.h"
 #include "server/cpu_count.h"
+#include "server/inherited_socket.h"
 #include "server/limits.h"
 #include "server/server_private.h"
 #include "session/transparent.h"
@@ -241,14 +242,48 @@ static int server_open_loop(struct server *s)
 	return rv;
 }
 
-static int server_open_listeners(struct server *s, struct server_error *reterr)
+static bool is_any_port(const struct endpoint *e)
 {
-	int rv = admin_prepare(s->admin, s->config, reterr);
+	return e->kind == ENDPOINT_IP && e->ip.port == 0;
+}
+
+/* What was passed to us is for those who name its port; what they leave is for those who take any. */
+static int server_claim(struct server *s, struct inherited_sockets *inherited, bool any_port,
+			struct server_error *reterr)
+{
+	const struct endpoint *admin = &s->config->admin_listen;
+	int rv = 0;
 
 	for (size_t i = 0; rv == 0 && i < s->listener_count; i++) {
-		rv = server_listener_resolve(s->listeners[i], &s->loop, reterr);
-		if (rv == 0)
-			rv = server_listener_open(s->listeners[i], s->workers_wanted, reterr);
+		struct server_listener *l = s->listeners[i];
+
+		if (is_any_port(&l->config->listen) == any_port)
+			rv = server_listener_claim(l, inherited, s->workers_wanted, reterr);
+	}
+	if (rv == 0 && admin->text != NULL && is_any_port(admin) == any_port)
+		rv = admin_claim(s->admin, s->config, inherited, reterr);
+	return rv;
+}
+
+static int server_open_listeners(struct server *s, struct inherited_sockets *inherited,
+				 struct server_error *reterr)
+{
+	int rv = 0;
+
+	if (inherited != NULL)
+		rv = server_claim(s, inherited, false, reterr);
+	if (inherited != NULL && rv == 0)
+		rv = server_claim(s, inherited, true, reterr);
+	if (inherited != NULL)
+		inherited_sockets_fini(inherited, s->log_buffer);
+	if (rv == 0)
+		rv = admin_prepare(s->admin, s->config, reterr);
+	for (size_t i = 0; rv == 0 && i < s->listener_count; i++) {
+		struct server_listener *l = s->listeners[i];
+
+		rv = server_listener_resolve(l, &s->loop, reterr);
+		if (rv == 0 && l->socket_count == 0)
+			rv = server_listener_open(l, s->workers_wanted, reterr);
 	}
 	return rv;
 }
@@ -360,8 +395,9 @@ int server_start(struct server *s, struct server_error *reterr)
 		    "unproxy %s: %u worker%s, up to %u connections", UNPROXY_VERSION,
 		    s->worker_count, s->worker_count == 1 ? "" : "s", s->process.limit);
 	for (size_t i = 0; i < s->listener_count; i++) {
-		const struct server_listener *l = s->listeners[i];
+		struct server_listener *l = s->listeners[i];
 
+		server_listener_take_file(l);
 		server_listener_log(l, s->log_buffer);
 		if (server_listener_trusts_all(l->config))
 			server_listener_warn_open(l, s->log_buffer);
@@ -406,7 +442,7 @@ int server_open(const struct server_options *options, struct server **ret,
 	}
 	reterr->text[0] = '\0';
 	s->fds = limits_raise_fds();
-	rv = server_open_listeners(s, reterr);
+	rv = server_open_listeners(s, options->inherited, reterr);
 	if (rv != 0) {
 		if (reterr->text[0] == '\0')
 			snprintf(reterr->text, sizeof reterr->text, "cannot start: %s",

@@ -8,6 +8,7 @@
 #include "base/bug.h"
 
 struct config;
+struct inherited_sockets;
 struct log;
 struct server;
 
@@ -29,6 +30,7 @@ struct server_options {
 	struct config *config; /* a reference is taken */
 	struct log *log;       /* borrowed until server_destroy() */
 	struct server_loader loader;
+	struct inherited_sockets *inherited; /* to be used before others are opened, or NULL */
 };
 
 /* Raise RLIMIT_NOFILE, resolve the upstreams and open every listener: what may take privileges.

@@ -8,11 +8,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/cidr_set.h"
 #include "conf/config.h"
 #include "obs/log.h"
+#include "server/inherited_socket.h"
 #include "server/listen_socket.h"
 #include "server/listener.h"
 #include "server/server.h"
@@ -52,6 +54,45 @@ int server_listener_resolve(struct server_listener *l, uv_loop_t *loop, struct s
 		return rv;
 	}
 	return 0;
+}
+
+/* There may be more of them than workers. */
+static int server_listener_take(struct server_listener *l, const struct inherited_claim *claim)
+{
+	struct server_socket *sockets = calloc(claim->count, sizeof *sockets);
+
+	if (sockets == NULL) {
+		for (unsigned i = 0; i < claim->count; i++)
+			close(claim->fds[i]);
+		return -ENOMEM;
+	}
+	for (unsigned i = 0; i < claim->count; i++)
+		sockets[i].fd = claim->fds[i];
+	free(l->sockets);
+	l->sockets = sockets;
+	l->socket_count = claim->count;
+	l->file_to_take = !l->file_stays && !claim->file_stays;
+	l->file_stays = true; /* the one before us may have to go on if we fail */
+	l->port = listen_socket_port(claim->fds[0]);
+	return 0;
+}
+
+int server_listener_claim(struct server_listener *l, struct inherited_sockets *inherited,
+			  unsigned workers, struct server_error *reterr)
+{
+	const struct endpoint *e = &l->config->listen;
+	struct inherited_claim claim;
+	int rv = inherited_sockets_claim(inherited, e, workers, &claim);
+
+	if (rv != 0)
+		snprintf(reterr->text, sizeof reterr->text,
+			 "listener \"%s\": cannot use the socket for %s that was passed to us: %s",
+			 l->config->name, e->text, strerror(-rv));
+	if (rv != 0 || claim.count == 0)
+		return rv;
+	rv = server_listener_take(l, &claim);
+	free(claim.fds);
+	return rv;
 }
 
 int server_listener_open(struct server_listener *l, unsigned workers, struct server_error *reterr)
@@ -141,6 +182,12 @@ int server_listener_make_listeners(struct server_listener *l)
 		socket->service = NULL;
 	}
 	return 0;
+}
+
+void server_listener_take_file(struct server_listener *l)
+{
+	l->file_stays = l->file_stays && !l->file_to_take;
+	l->file_to_take = false;
 }
 
 void server_listener_unlink(struct server_listener *l)

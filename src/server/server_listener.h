@@ -14,6 +14,7 @@
 #include "session/upstream.h"
 
 struct config;
+struct inherited_sockets;
 struct listener_config;
 struct log_buffer;
 struct server_error;
@@ -34,7 +35,8 @@ struct server_listener {
 	unsigned socket_count; /* 0 until it is opened; then at least one for each worker */
 	uint16_t port;         /* it is bound to; 0: a unix socket */
 	bool given;            /* to the workers: the sockets, and their listeners */
-	bool file_stays;       /* there is no socket file, or it is not ours any more */
+	bool file_stays;       /* there is no socket file, or it is not ours */
+	bool file_to_take;     /* but will be, when we serve */
 };
 
 /* @config is borrowed. NULL when out of memory. */
@@ -44,6 +46,11 @@ struct server_listener *server_listener_create(const struct listener_config *con
 /* Find its upstreams, waiting for the resolver. Returns 0, or an error with *@reterr set. */
 int server_listener_resolve(struct server_listener *l, uv_loop_t *loop,
 			    struct server_error *reterr) MUST_CHECK;
+
+/* Take the sockets that were passed to us for its place, if there are any: then it is open. Returns 0; or a negative errno,
+ * with *@reterr set unless it is -ENOMEM. */
+int server_listener_claim(struct server_listener *l, struct inherited_sockets *inherited,
+			  unsigned workers, struct server_error *reterr) MUST_CHECK;
 
 /* Open its sockets. Returns 0; or a negative errno with nothing left open, and *@reterr set unless it is -ENOMEM. */
 int server_listener_open(struct server_listener *l, unsigned workers,
@@ -66,7 +73,10 @@ void server_listener_drop_services(struct server_listener *l);
 /* Make a listener of each socket and its service. Returns 0 or -ENOMEM. */
 int server_listener_make_listeners(struct server_listener *l) MUST_CHECK;
 
-/* Nobody finds it any more; nothing if it is no unix socket. */
+/* We serve: the socket file of whoever passed it to us is ours to remove, unless it is to outlive us. */
+void server_listener_take_file(struct server_listener *l);
+
+/* Nobody finds it any more; nothing if it is no unix socket, or its file is not ours. */
 void server_listener_unlink(struct server_listener *l);
 
 /* Where it listens, and to whom it passes on. */

@@ -42,16 +42,17 @@ def matches(record, fields):
 class Daemon:
     """`unproxy` with @arguments, from when every listener has said its address.
 
-    @prefix is a command that runs it, with exec. With @listeners 0 nothing is waited for. Its output is collected, but for a @stderr that the
-    test gives, and must be JSON to the last line unless @plain_text."""
+    @prefix is a command that runs it, with exec, and @pass_fds what that inherits. With @listeners 0 nothing is
+    waited for. Its output is collected, but for a @stderr that the test gives, and must be JSON to the last line
+    unless @plain_text."""
 
     def __init__(self, *arguments, listeners=1, environment=None, stdin=None, stderr=None,
-                 descriptors=None, plain_text=False, prefix=(), binary=BINARY):
+                 descriptors=None, plain_text=False, prefix=(), pass_fds=(), binary=BINARY):
         reader, writer = os.pipe()
         self.process = subprocess.Popen(
             supervised([*prefix, binary, *arguments], descriptors=descriptors),
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-            stdout=writer, stderr=stderr or writer,
+            stdout=writer, stderr=stderr or writer, pass_fds=pass_fds,
             env={**os.environ, **(environment or {})})
         os.close(writer)
         self.pid = self.process.pid

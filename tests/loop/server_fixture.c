@@ -162,7 +162,12 @@ void server_fixture_load(struct server_fixture *f, const char *keys, const char 
 
 int server_fixture_create_loaded(struct server_fixture *f, struct server **ret)
 {
-	const struct server_options options = { f->config, f->log, { load_again, f } };
+	const struct server_options options = {
+		.config = f->config,
+		.log = f->log,
+		.loader = { load_again, f },
+		.inherited = f->inherited,
+	};
 
 	return server_create(&options, ret, &f->error);
 }

@@ -26,6 +26,7 @@ struct server_fixture {
 	size_t log_skipped; /* what server_fixture_expect_log() does not see */
 	pthread_mutex_t config_mutex;
 	struct config *config; /* what is loaded; NULL: it cannot be, neither by a reload */
+	struct inherited_sockets *inherited; /* what the next server is passed; or NULL */
 	struct server *server;
 	struct server_error error;
 	pthread_t thread;
