@@ -62,19 +62,30 @@ static void admin_request_set_state(struct admin_request *r, enum admin_state ne
 		uv_timer_start(&r->deadline, admin_request_on_deadline, a->patience_ms, 0);
 }
 
+/* Nothing writes it any more. */
+static void admin_request_drop_body(struct admin_request *r)
+{
+	r->server->answer_bytes -= r->body_size;
+	r->body_size = 0;
+	free(r->body);
+	r->body = NULL;
+}
+
 void admin_request_close(struct admin_request *r)
 {
 	struct admin_server *a = r->server;
+	bool sending = r->state == ADMIN_SEND;
 
 	if (r->state == ADMIN_CLOSED)
 		return;
-	if (r->state == ADMIN_SEND)
-		a->answer_bytes -= r->body_size;
 	if (!r->unanswered)
 		a->count--;
 	admin_request_set_state(r, ADMIN_CLOSED);
 	uv_close(&r->handle, admin_request_on_closed);
 	uv_close((uv_handle_t *)&r->deadline, admin_request_on_closed);
+	/* The socket is closed now. The callbacks may be far off: dozens of answers can be given in a row. */
+	if (sending)
+		admin_request_drop_body(r);
 }
 
 /* --- the answer --- */
@@ -95,15 +106,6 @@ static void admin_request_on_shutdown(uv_shutdown_t *shutdown, int status)
 	}
 	r->sent = true;
 	admin_request_close_if_done(r);
-}
-
-/* The kernel has the answer. */
-static void admin_request_drop_body(struct admin_request *r)
-{
-	r->server->answer_bytes -= r->body_size;
-	r->body_size = 0;
-	free(r->body);
-	r->body = NULL;
 }
 
 static void admin_request_on_written(uv_write_t *write, int status)
