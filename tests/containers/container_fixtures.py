@@ -31,7 +31,8 @@ def engine():
     """podman with the images of unproxy, PostgreSQL, nginx and HAProxy."""
     with engines.store() as engine, futures.ThreadPoolExecutor() as pool:
         engine.import_base(BASE)
-        builds = [pool.submit(engine.build, "localhost/unproxy", ROOT / "docker/Dockerfile", ROOT, BASE_IMAGE=BASE),
+        builds = [pool.submit(engine.build, "localhost/unproxy", ROOT / "docker/Dockerfile", ROOT,
+                              BASE_IMAGE=BASE),
                   pool.submit(build_applications, engine)]
         for build in builds:
             build.result()
@@ -122,50 +123,51 @@ def pod(engine, objects, network, ends):
     return make
 
 
-def balancer_config(service, target_port, pod_address):
-    """HAProxy as the NLB that the controller would make of @service."""
-    prefix = "service.beta.kubernetes.io/aws-load-balancer-"
-    notes = {name.removeprefix(prefix): value
-             for name, value in service["metadata"]["annotations"].items()}
-    attributes = dict(a.split("=") for a in notes["target-group-attributes"].split(","))
-    assert (notes["nlb-target-type"], notes["proxy-protocol"]) == ("ip", "*")
-    assert attributes["preserve_client_ip.enabled"] == "false"
-    assert notes["healthcheck-protocol"] == "http"
-    return f"""
+def start_haproxy(engine, ends, network, port, target, health):
+    """HAProxy for NLB: what comes to @port it sends to port @target of the pod, with a header. @health is the port, the
+    path and the status of the health check, which has a header as well; it comes more often than NLB's."""
+    health_port, path, status = health
+    config = engine.path / f"haproxy-{next(engine.numbers)}.cfg"
+    config.write_text(f"""
 defaults
     mode tcp
     timeout connect 5s
     timeout client 60s
     timeout server 60s
+    option httpchk GET {path}
+    http-check expect status {status}
+    default-server send-proxy-v2 check check-send-proxy port {health_port} inter 200ms
 listen service
-    bind :{service["spec"]["ports"][0]["port"]}
-    option httpchk GET {notes["healthcheck-path"]}
-    http-check expect status {notes["healthcheck-success-codes"]}
-    server pod {pod_address}:{target_port} send-proxy-v2 check check-send-proxy port {notes["healthcheck-port"]} inter 200ms
-"""
-
-
-def start_haproxy(engine, ends, namespace, config):
-    path = engine.path / f"haproxy-{next(engine.numbers)}.cfg"
-    path.write_text(config)
+    bind :{port}
+    server pod {network.POD}:{target}
+""")
     running = ends.enter_context(engine.running(
         Container("haproxy", "localhost/haproxy",
-                  mounts={"/usr/local/etc/haproxy/haproxy.cfg": (path, "ro")}), path_of(namespace)))
+                  mounts={"/usr/local/etc/haproxy/haproxy.cfg": (config, "ro")}),
+        path_of(network.balancer)))
     running.wait_for("Loading success")
-    return running
+
+
+def annotations(service):
+    """Those that make an NLB of @service, by the rest of their names."""
+    prefix = "service.beta.kubernetes.io/aws-load-balancer-"
+    return {name.removeprefix(prefix): value
+            for name, value in service["metadata"]["annotations"].items()}
 
 
 @pytest.fixture
 def balancer(engine, objects, network, ends):
-    """Start HAProxy as the load balancer of a Service and of the pod behind it."""
+    """Start HAProxy as the load balancer that a pod's Service asks for."""
     def start(overlay, pod):
         service = next(o for o in objects(overlay)
                        if o["kind"] == "Service" and o["metadata"]["name"] == pod.name)
-        port = service["spec"]["ports"][0]["targetPort"]
+        notes = annotations(service)
+        assert (notes["proxy-protocol"], notes["healthcheck-protocol"]) == ("*", "http")
+        port = service["spec"]["ports"][0]
         target = next(p["containerPort"] for c in pod.spec["initContainers"]
-                      for p in c.get("ports", []) if p["name"] == port)
-        return start_haproxy(engine, ends, network.balancer,
-                             balancer_config(service, target, network.POD))
+                      for p in c.get("ports", []) if p["name"] == port["targetPort"])
+        start_haproxy(engine, ends, network, port["port"], target,
+                      [notes[f"healthcheck-{what}"] for what in ("port", "path", "success-codes")])
 
     return start
 

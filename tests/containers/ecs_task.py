@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Tasks of ECS task definitions in awsvpc mode, run as the agent has Docker run them: one network namespace, each container
-when those that it depends on are where they should be."""
+"""Tasks of ECS task definitions in awsvpc mode, run as the agent has Docker run them: one network namespace, each
+container when those that it depends on are where they should be."""
 
 import contextlib
 import json

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Pods of Kubernetes manifests, run as a kubelet with containerd runs them: init containers in turn, sidecars among them,
-probes, security contexts, ConfigMaps and their updates. What a manifest does not say is not given."""
+"""Pods of Kubernetes manifests, run as a kubelet with containerd runs them: init containers in turn, sidecars among
+them, probes, security contexts, ConfigMaps and their updates. What a manifest does not say is not given."""
 
 import contextlib
 import http.client
@@ -150,8 +150,8 @@ class Pod:
                 self._wait_for_probe(manifest, "readinessProbe", self.running[manifest["name"]])
 
     def terminate(self):
-        """End it as a deletion does, without the preStop's wait: containers first, then sidecars, each in its grace period.
-        Returns the exit statuses."""
+        """End it as a deletion does, without the preStop's wait: containers first, then sidecars, within the grace
+        period. Returns the exit statuses."""
         end = time.monotonic() + self.spec["terminationGracePeriodSeconds"]
         statuses = {}
         sidecars = [m for m in self.spec["initContainers"] if m.get("restartPolicy") == "Always"]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The ECS task definitions, and the commands that put an NLB before them: checked by the AWS CLI and its model of the API,
-and run."""
+"""The ECS task definitions, and the commands that put an NLB before them: checked by the AWS CLI and its model of
+the API, and run."""
 
 import contextlib
 import http.server
@@ -25,8 +25,10 @@ MODELS = Path("/usr/lib/python3/dist-packages/awscli/botocore/data")
 
 # What deploy.sh takes out of the answers
 ANSWERS = {
-    "CreateLoadBalancer": "<LoadBalancers><member><LoadBalancerArn>arn:balancer</LoadBalancerArn></member></LoadBalancers>",
-    "CreateTargetGroup": "<TargetGroups><member><TargetGroupArn>arn:targets</TargetGroupArn></member></TargetGroups>",
+    "CreateLoadBalancer":
+        "<LoadBalancers><member><LoadBalancerArn>arn:balancer</LoadBalancerArn></member></LoadBalancers>",
+    "CreateTargetGroup":
+        "<TargetGroups><member><TargetGroupArn>arn:targets</TargetGroupArn></member></TargetGroups>",
     "ModifyTargetGroupAttributes": "",
     "CreateListener": "",
 }
@@ -68,9 +70,11 @@ def api():
 
 @pytest.fixture
 def deploy(api, tmp_path):
-    """Run deploy.sh with the real AWS CLI, which checks every argument, against an API of ours. Returns what that was asked."""
+    """Run deploy.sh with the real AWS CLI, which checks every argument, against an API of ours. Returns what that was
+    asked."""
     aws = tmp_path / "aws"
-    aws.write_text(f'#!/bin/sh\nexec /usr/bin/aws --endpoint-url http://127.0.0.1:{api.server_port} "$@"\n')
+    endpoint = f"http://127.0.0.1:{api.server_port}"
+    aws.write_text(f'#!/bin/sh\nexec /usr/bin/aws --endpoint-url {endpoint} "$@"\n')
     aws.chmod(0o755)
 
     def run(kind):
@@ -150,17 +154,7 @@ def task(engine, network, ends):
         task = ends.enter_context(contextlib.closing(
             Task(engine, definition, network.pod, {"POSTGRES_PASSWORD": PASSWORD})))
         task.start()
-        start_haproxy(engine, ends, network.balancer, f"""
-defaults
-    mode tcp
-    timeout connect 5s
-    timeout client 60s
-    timeout server 60s
-listen service
-    bind :5432
-    option httpchk GET /readyz
-    server task {network.POD}:6432 send-proxy-v2 check check-send-proxy port 9464 inter 200ms
-""")
+        start_haproxy(engine, ends, network, 5432, 6432, (9464, "/readyz", 200))
         return task
 
     return start

@@ -7,6 +7,7 @@ import re
 import pytest
 import yaml
 
+from container_fixtures import annotations
 from engine import ROOT, Container
 
 DOCKER = ROOT / "docker"
@@ -103,6 +104,15 @@ def test_services_select_the_pods_and_their_ports(objects):
         assert service["spec"]["selector"].items() <= target["metadata"]["labels"].items()
         ports = {p["name"] for c in target["spec"]["initContainers"] for p in c["ports"]}
         assert service["spec"]["ports"][0]["targetPort"] in ports
+
+
+def test_services_ask_for_an_nlb_that_unproxy_understands(objects):
+    for service in (o for o in objects("plain") if o["kind"] == "Service"):
+        notes = annotations(service)
+        assert (notes["nlb-target-type"], notes["proxy-protocol"]) == ("ip", "*")
+        assert "preserve_client_ip.enabled=false" in notes["target-group-attributes"].split(",")
+        assert (notes["healthcheck-protocol"], notes["healthcheck-port"], notes["healthcheck-path"]) == \
+            ("http", "9464", "/readyz")
 
 
 def test_the_network_policy_admits_whom_the_configurations_trust(objects):
