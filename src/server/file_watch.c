@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Happy path: every folder in which the way to a file could change is watched: its own, and that of each symbolic link on
- * the way. Something happens to one of these names; once nothing has for a while, the ways are found anew and
+ * the way. So is the file, for it may lie in another folder, too: one that a container was given by itself is written
+ * to by its name outside. Something happens to one of these; once nothing has for a while, the ways are found anew and
  * stat(2) tells whether any of the files is another one.
  *
  * What can go wrong:
@@ -33,7 +34,7 @@
 
 /* A name in a watched folder. */
 struct watched_name {
-	int folder; /* the kernel's number for it */
+	int folder; /* the kernel's number for it; or for the file itself, and then the name is empty */
 	char name[NAME_MAX + 1];
 };
 
@@ -64,13 +65,10 @@ struct way {
 	unsigned links;
 };
 
-static int names_add(struct watched_names *names, int fd, const char *folder, const char *name)
+static int names_add(struct watched_names *names, int number, const char *name)
 {
 	struct watched_name *list;
-	int number = inotify_add_watch(fd, folder, WATCHED_EVENTS | IN_ONLYDIR);
 
-	if (number < 0)
-		return -errno;
 	list = realloc(names->list, (names->count + 1) * sizeof *list);
 	if (list == NULL)
 		return -ENOMEM;
@@ -79,6 +77,24 @@ static int names_add(struct watched_names *names, int fd, const char *folder, co
 	snprintf(list[names->count].name, sizeof list->name, "%s", name);
 	names->count++;
 	return 0;
+}
+
+static int names_add_folder(struct watched_names *names, int fd, const char *folder,
+			    const char *name)
+{
+	int number = inotify_add_watch(fd, folder, WATCHED_EVENTS | IN_ONLYDIR);
+
+	return number < 0 ? -errno : names_add(names, number, name);
+}
+
+/* One that is not there, or that we may not read, its folder will have to tell of. */
+static int names_add_file(struct watched_names *names, int fd, const char *path)
+{
+	int number = inotify_add_watch(fd, path, WATCHED_EVENTS | IN_DONT_FOLLOW);
+
+	if (number < 0)
+		return errno == ENOENT || errno == EACCES ? 0 : -errno;
+	return names_add(names, number, "");
 }
 
 static bool names_watch(const struct watched_names *names, int folder)
@@ -155,10 +171,12 @@ static int way_step(struct way *w, struct watched_names *names, int fd)
 		strcpy(w->folder, path);
 		return 1;
 	}
-	rv = names_add(names, fd, w->folder, name);
+	rv = names_add_folder(names, fd, w->folder, name);
 	if (rv != 0)
 		return rv;
-	return way_follow(w, path); /* only now, or it might lead elsewhere unseen */
+	if (way_follow(w, path)) /* only now, or it might lead elsewhere unseen */
+		return 1;
+	return names_add_file(names, fd, path);
 }
 
 static int watch_ways(const struct config_file *files, size_t count, int fd,

@@ -316,6 +316,23 @@ static void test_a_folder_that_goes_and_comes_back(void **state)
 	expect_calls(f, 1);
 }
 
+/* As a file that is mounted into a container by itself: its folder there hears nothing of what happens outside. */
+static void test_a_file_that_is_overwritten_elsewhere(void **state)
+{
+	struct fixture *f = *state;
+
+	make_folder("inside");
+	make_folder("outside");
+	write_file("outside/config.json", "{}");
+	assert_int_equal(link("outside/config.json", "inside/config.json"), 0);
+	make_link("inside/config.json", "config.json");
+	watch(f, "config.json");
+	for (unsigned i = 0; i < 3; i++) {
+		write_some("outside/config.json", O_APPEND, " ");
+		expect_calls(f, 1);
+	}
+}
+
 static void test_permissions_to_read_it_at_last(void **state)
 {
 	struct fixture *f = *state;
@@ -501,6 +518,7 @@ int main(void)
 		TEST(test_one_of_several_files),
 		TEST(test_a_file_that_goes_and_comes_back),
 		TEST(test_a_folder_that_goes_and_comes_back),
+		TEST(test_a_file_that_is_overwritten_elsewhere),
 		TEST(test_permissions_to_read_it_at_last),
 		TEST(test_a_change_between_reading_and_watching),
 		TEST(test_a_file_that_is_still_being_written),
