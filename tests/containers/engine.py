@@ -46,6 +46,7 @@ class Container:
     drop: list = field(default_factory=list)
     read_only: bool = False
     no_new_privileges: bool = False
+    privileged: bool = False
     memory: str = None
     mounts: dict = field(default_factory=dict)  # path inside: (path outside, "ro" or "rw")
 
@@ -61,6 +62,8 @@ class Container:
             yield from ("--read-only", "--read-only-tmpfs=false")
         if self.no_new_privileges:
             yield "--security-opt=no-new-privileges"
+        if self.privileged:
+            yield "--privileged"
         if self.memory:
             yield f"--memory={self.memory}"
         if self.entrypoint:
@@ -115,11 +118,14 @@ class Running:
     def signal(self, name):
         self.engine.podman("kill", "--signal", name, self.name)
 
-    def close(self):
+    def _ended(self):
         if self.process.poll() is None:
-            with contextlib.suppress(AssertionError):
+            with contextlib.suppress(AssertionError):  # it may be starting, or ending
                 self.engine.podman("kill", self.name)
-            self.process.wait(DEADLINE)
+        return self.process.poll() is not None
+
+    def close(self):
+        wait_until(self._ended, f"the end of {self.name}")
         self.process.stdin.close()
         self.output.close()
 

@@ -89,7 +89,7 @@ class Pod:
         context = {**self.spec["securityContext"], **manifest["securityContext"]}
         assert context["seccompProfile"] == {"type": "RuntimeDefault"}  # podman's default, too
         assert not context.get("runAsNonRoot") or context["runAsUser"] != 0
-        capabilities = context["capabilities"]
+        capabilities = context.get("capabilities", {})
         user = str(context["runAsUser"])
         if "runAsGroup" in context:
             user += f":{context['runAsGroup']}"
@@ -98,7 +98,8 @@ class Pod:
             arguments=manifest.get("args", []), environment=dict(self._environment(manifest)),
             user=user, add=capabilities.get("add", []), drop=capabilities.get("drop", []),
             read_only=context["readOnlyRootFilesystem"],
-            no_new_privileges=not context["allowPrivilegeEscalation"],
+            no_new_privileges=not context.get("allowPrivilegeEscalation", True),
+            privileged=context.get("privileged", False),
             memory=manifest["resources"]["limits"]["memory"].replace("i", "").lower(),
             mounts={mount["mountPath"]: (self.path / mount["name"],
                                          "ro" if mount.get("readOnly") else "rw")

@@ -112,6 +112,20 @@ def test_without_net_admin_the_routes_say_what_to_add(pod):
         pod("transparent", "StatefulSet", forget).start()
 
 
+def test_privileged_routes_need_no_sysctls_from_the_kubelet(pod):
+    """docker/kubernetes.md, step 3"""
+    def allow(objects):
+        spec = next(o for o in objects if o["kind"] == "Deployment")["spec"]["template"]["spec"]
+        del spec["securityContext"]["sysctls"]
+        context = spec["initContainers"][0]["securityContext"]
+        del context["capabilities"], context["allowPrivilegeEscalation"]
+        context["privileged"] = True
+
+    nginx = pod("transparent", "Deployment", allow)
+    nginx.start()
+    assert "net.ipv4.tcp_fwmark_accept  set" in nginx.running["routes"].text()
+
+
 def test_sigterm_lets_a_session_finish(pod, balancer, psql, network):
     """Beside the kubelet, which ends the application first: who only replaces the sidecar loses no session."""
     postgres = ready(pod("transparent", "StatefulSet"), "transparent", balancer)
