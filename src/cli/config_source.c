@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/bug.h"
 #include "cli/command.h"
@@ -173,14 +174,23 @@ int config_source_load(const struct config_source *s, struct config **ret)
 	return rv == -EINVAL ? COMMAND_USAGE : COMMAND_FAILED;
 }
 
+/* To open a pipe may take for ever, and to read from it, too. */
+static bool is_stream(const char *file)
+{
+	struct stat st;
+
+	return strcmp(file, "-") == 0 || (stat(file, &st) == 0 && S_ISFIFO(st.st_mode));
+}
+
 int config_source_load_again(const struct config_source *s, struct config **ret,
 			     struct config_error *reterr)
 {
-	if (s->file == NULL || strcmp(s->file, "-") != 0)
+	if (s->file == NULL || !is_stream(s->file))
 		return load(s, ret, reterr);
 	snprintf(reterr->text, sizeof reterr->text,
-		 "the configuration came from standard input, which cannot be read again; give it "
-		 "as -c FILE to reload it");
+		 "the configuration came from %s, which cannot be read again; give it as -c FILE "
+		 "to reload it",
+		 strcmp(s->file, "-") == 0 ? "standard input" : "a pipe");
 	return -EINVAL;
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/cidr_set.h"
 #include "base/strbuf.h"
@@ -61,6 +62,9 @@ static int add_networks_of_file(struct config *config, const struct config_place
 
 	if (rv != 0)
 		return config_no_memory(at->document);
+	if (S_ISFIFO(stamp.mode)) /* whoever reads it may wait for ever */
+		return config_refuse(at, "%s is a pipe, and a reload reads it again; use a file",
+				     path);
 	rv = config_document_read(&d, path);
 	if (rv == 0) {
 		struct config_place root = { &d, NULL, d.root };

@@ -336,6 +336,13 @@ def list_that_is_broken(service, plain, tmp_path):
     return "10.0.0.0/33"
 
 
+def list_that_is_a_pipe(service, plain, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    service.configure([{**plain, "trusted_proxies": ["list"]}],
+                      proxy_lists={"list": {"file": "pipe"}})
+    return "is a pipe, and a reload reads it again; use a file"
+
+
 def port_in_use(service, plain, tmp_path):
     service.configure([plain, {**plain, "name": "b", "listen": plain["upstream"]}])
     return f'listener "b": cannot listen on {plain["upstream"]}: Address already in use; '
@@ -359,8 +366,8 @@ def log_that_cannot_be_written(service, plain, tmp_path):
 
 @pytest.mark.parametrize("break_it", [
     broken_json, empty_file, no_file, unknown_key, number_out_of_range, name_twice, no_trust,
-    list_that_is_missing, list_that_is_broken, port_in_use, no_such_address, no_such_folder,
-    log_that_cannot_be_written])
+    list_that_is_missing, list_that_is_broken, list_that_is_a_pipe, port_in_use, no_such_address,
+    no_such_folder, log_that_cannot_be_written])
 def test_a_broken_reload_changes_nothing(serve, converse, backend, tmp_path, break_it):
     plain = listener_config(backend.address)
     service = serve(plain)
@@ -398,6 +405,17 @@ def test_standard_input_cannot_be_read_again(launch, converse, backend):
     daemon = launch("run", "-c", "-", stdin=config.encode())
     assert "standard input, which cannot be read again; give it as -c FILE" in \
         send_hangup(daemon, "error")
+    exchange(*converse(daemon.address))
+
+
+def test_a_pipe_cannot_be_read_again(launch, converse, backend, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    config = json.dumps({"user": "root", "listeners": [listener_config(backend.address)]})
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(pipe.write_text, config)
+        daemon = launch("run", "-c", pipe)
+    assert "a pipe, which cannot be read again; give it as -c FILE" in send_hangup(daemon, "error")
     exchange(*converse(daemon.address))
 
 
