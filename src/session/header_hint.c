@@ -58,6 +58,12 @@ const char *header_hint_for_untrusted(const uint8_t *data, size_t size)
 	       "otherwise add its network to trusted_proxies";
 }
 
+const char *header_hint_for_local(void)
+{
+	return "a LOCAL header is a health check of the load balancer's own, and the load balancer is "
+	       "the client: let its networks in, or it takes this target out of service";
+}
+
 const char *header_hint_for_own_host(void)
 {
 	return "the peer is this host itself: connect through the load balancer, or to the "

@@ -16,6 +16,9 @@ const char *header_hint_for_silence(void);
  * otherwise NULL. */
 const char *header_hint_for_untrusted(const uint8_t *data, size_t size);
 
+/* For a client_denied whose header was LOCAL. */
+const char *header_hint_for_local(void);
+
 /* For a header_missing from a peer that is this host itself. */
 const char *header_hint_for_own_host(void);
 

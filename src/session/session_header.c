@@ -135,12 +135,15 @@ static void session_admit_client(struct session *s, const struct session_input *
 
 	if (config->transparent)
 		why = transparent_refusal(s->service->transparent, &s->client, &hint);
-	if (why != NULL)
+	if (why != NULL) {
 		session_refuse(s, OUTCOME_client_address, why, hint);
-	else if (!access_is_allowed(config, &s->client, in->tlvs, in->tlvs_size, &why, &hint))
+	} else if (!access_is_allowed(config, &s->client, in->tlvs, in->tlvs_size, &why, &hint)) {
+		if (hint == NULL && s->command == PROXY_COMMAND_LOCAL)
+			hint = header_hint_for_local();
 		session_refuse(s, OUTCOME_client_denied, why, hint);
-	else if (session_enter_client(s))
+	} else if (session_enter_client(s)) {
 		session_accept_client(s, in);
+	}
 }
 
 static void session_on_header(struct session *s, const struct proxy_header *h,

@@ -123,6 +123,21 @@ static void test_the_peer_is_denied_where_it_is_the_client(void **state)
 	session_fixture_finish(f);
 }
 
+/* An allow list without the load balancer ends in an outage. */
+static void test_a_health_check_that_is_denied_is_told_of(void **state)
+{
+	struct session_fixture *f = *state;
+
+	session_fixture_serve(f, NULL, "\"clients\": {\"allow\": [\"203.0.113.7\"]}");
+	session_fixture_connect(f);
+	test_peer_send(&f->client, V2 "\x20\0\0\0", 16);
+	session_fixture_start(f);
+	expect_refused(f, "client_denied");
+	assert_non_null(strstr(session_fixture_text(f, "hint"), "health check"));
+	refuse(f, OTHER, "client_denied");
+	assert_string_equal(session_fixture_text(f, "hint"), "");
+}
+
 static void test_the_endpoint_of_a_header_is_asked_for(void **state)
 {
 	struct session_fixture *f = *state;
@@ -325,6 +340,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		TEST(test_clients_that_are_denied_do_not_reach_the_upstream),
 		TEST(test_the_peer_is_denied_where_it_is_the_client),
+		TEST(test_a_health_check_that_is_denied_is_told_of),
 		TEST(test_the_endpoint_of_a_header_is_asked_for),
 		TEST(test_an_address_of_nobody_is_refused_before_lists_are_asked),
 		TEST(test_a_client_may_have_so_many_connections),
