@@ -18,6 +18,7 @@
 #include "server/admin_health.h"
 #include "server/inherited_socket.h"
 #include "server/listen_socket.h"
+#include "server/listener_check.h"
 #include "server/page.h"
 #include "server/server_private.h"
 
@@ -57,7 +58,10 @@ static void describe_listener(const struct server *s, const struct server_listen
 	*ret = (struct page_listener){
 		.name = l->config->name,
 		.shared = l->shared,
-		.open = s->phase == WORKER_SERVE,
+		.open = s->phase == WORKER_SERVE && !l->shut,
+		.checked = l->check != NULL,
+		.up = listener_check_is_up(l),
+		.unready = listener_check_unready(l),
 	};
 }
 

@@ -21,6 +21,7 @@
 
 #include "conf/config.h"
 #include "obs/log.h"
+#include "server/listener_check.h"
 #include "server/reload_plan.h"
 #include "server/server_private.h"
 #include "server/worker_update.h"
@@ -129,6 +130,16 @@ static void reload_post(struct reload *r)
 	}
 }
 
+/* This is not worth an end. */
+static void reload_check_upstreams(struct server *s)
+{
+	for (size_t i = 0; i < s->listener_count; i++)
+		if (listener_check_apply(s, s->listeners[i]) != 0)
+			log_message(s->log_buffer, LOG_ERROR, "upstream",
+				    "%s: out of memory: its upstream is not checked any more",
+				    s->listeners[i]->config->name);
+}
+
 /* --- names --- */
 
 /* All addresses are known, or never will be. */
@@ -142,6 +153,7 @@ static void reload_go_on(struct reload *r)
 	} else {
 		reload_plan_apply(r->plan);
 		reload_post(r);
+		reload_check_upstreams(r->server);
 	}
 }
 

@@ -16,6 +16,7 @@
 #include "conf/config.h"
 #include "obs/log.h"
 #include "server/admin.h"
+#include "server/listener_check.h"
 #include "server/server_private.h"
 #include "server/worker_update.h"
 #include "session/transparent.h"
@@ -261,6 +262,7 @@ static void change_sockets(struct reload_plan *p, struct server_listener *l,
 
 static void remove_listener(struct reload_plan *p, struct server_listener *l)
 {
+	listener_check_stop(l);
 	server_listener_unlink(l);
 	change_sockets(p, l, WORKER_REMOVE_LISTENER);
 	server_listener_destroy(l);

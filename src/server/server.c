@@ -23,6 +23,7 @@
 #include "server/cpu_count.h"
 #include "server/inherited_socket.h"
 #include "server/limits.h"
+#include "server/listener_check.h"
 #include "server/server_private.h"
 #include "session/transparent.h"
 
@@ -81,9 +82,16 @@ static void server_unlink_sockets(struct server *s)
 		server_listener_unlink(s->listeners[i]);
 }
 
+static void server_stop_checks(struct server *s)
+{
+	for (size_t i = 0; i < s->listener_count; i++)
+		listener_check_stop(s->listeners[i]);
+}
+
 static void server_drain(struct server *s, const char *why)
 {
 	reload_cancel(s);
+	server_stop_checks(s);
 	server_unlink_sockets(s);
 	log_message(s->log_buffer, LOG_INFO, "stopping",
 		    "%s: accepting no more; %u connections have %u ms to finish", why,
@@ -97,10 +105,13 @@ static void server_close_handles(struct server *s)
 	if (s->closing)
 		return;
 	s->closing = true;
+	server_stop_checks(s);
 	for (size_t i = 0; i < s->signal_count; i++)
 		uv_close((uv_handle_t *)&s->signals[i], NULL);
 	uv_close((uv_handle_t *)&s->wake, NULL);
-	uv_close((uv_handle_t *)&s->timer, NULL);
+	/* What is left is a question to the resolver; for that the loop waits no longer. */
+	uv_timer_start(&s->timer, server_on_stuck, STUCK_MS, 0);
+	uv_unref((uv_handle_t *)&s->timer);
 	admin_close(s->admin);
 	mailbox_close(&s->mailbox);
 }
@@ -108,6 +119,7 @@ static void server_close_handles(struct server *s)
 static void server_close_loop(struct server *s)
 {
 	server_close_handles(s);
+	uv_close((uv_handle_t *)&s->timer, NULL);
 	uv_run(&s->loop, UV_RUN_DEFAULT);
 	mailbox_fini(&s->mailbox);
 	uv_loop_close(&s->loop);
@@ -374,6 +386,30 @@ static int server_start_workers(struct server *s)
 	return 0;
 }
 
+/* We serve. */
+static void server_log_start(struct server *s)
+{
+	log_message(s->log_buffer, LOG_INFO, "start",
+		    "unproxy %s: %u worker%s, up to %u connections", UNPROXY_VERSION,
+		    s->worker_count, s->worker_count == 1 ? "" : "s", s->process.limit);
+	for (size_t i = 0; i < s->listener_count; i++) {
+		const struct server_listener *l = s->listeners[i];
+
+		server_listener_log(l, s->log_buffer);
+		if (server_listener_trusts_all(l->config))
+			server_listener_warn_open(l, s->log_buffer);
+	}
+}
+
+static int server_check_upstreams(struct server *s)
+{
+	int rv = 0;
+
+	for (size_t i = 0; rv == 0 && i < s->listener_count; i++)
+		rv = listener_check_apply(s, s->listeners[i]);
+	return rv;
+}
+
 int server_start(struct server *s, struct server_error *reterr)
 {
 	int rv = server_init_transparent(s, reterr);
@@ -386,22 +422,16 @@ int server_start(struct server *s, struct server_error *reterr)
 		server_give_listeners(s);
 		rv = server_start_workers(s);
 	}
+	if (rv == 0)
+		rv = server_check_upstreams(s);
 	if (rv != 0 && reterr->text[0] == '\0')
 		snprintf(reterr->text, sizeof reterr->text, "cannot start a worker: %s",
 			 uv_strerror(rv));
 	if (rv != 0)
 		return rv;
-	log_message(s->log_buffer, LOG_INFO, "start",
-		    "unproxy %s: %u worker%s, up to %u connections", UNPROXY_VERSION,
-		    s->worker_count, s->worker_count == 1 ? "" : "s", s->process.limit);
-	for (size_t i = 0; i < s->listener_count; i++) {
-		struct server_listener *l = s->listeners[i];
-
-		server_listener_take_file(l);
-		server_listener_log(l, s->log_buffer);
-		if (server_listener_trusts_all(l->config))
-			server_listener_warn_open(l, s->log_buffer);
-	}
+	for (size_t i = 0; i < s->listener_count; i++)
+		server_listener_take_file(s->listeners[i]);
+	server_log_start(s);
 	admin_apply(s->admin);
 	return 0;
 }

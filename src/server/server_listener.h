@@ -15,6 +15,7 @@
 
 struct config;
 struct inherited_sockets;
+struct listener_check;
 struct listener_config;
 struct log_buffer;
 struct server_error;
@@ -37,6 +38,8 @@ struct server_listener {
 	bool given;            /* to the workers: the sockets, and their listeners */
 	bool file_stays;       /* there is no socket file, or it is not ours */
 	bool file_to_take;     /* but will be, when we serve */
+	bool shut;             /* its port refuses connections at present, for its upstream does */
+	struct listener_check *check; /* NULL: none */
 };
 
 /* @config is borrowed. NULL when out of memory. */

@@ -25,12 +25,14 @@ COMPLAINT = re.compile(r"Sanitizer|runtime error:|[Aa]ssert")
 
 
 def listener_config(upstream, **keys):
-    """A listener that trusts this machine, on a port of the kernel's choice."""
+    """A listener that trusts this machine, on a port of the kernel's choice. Only clients connect to @upstream, for tests
+    that play the application count who does."""
     return {
         "name": "test",
         "listen": "127.0.0.1:0",
         "upstream": upstream,
         "trusted_proxies": ["127.0.0.1", "::1"],
+        "upstream_check": {"interval_ms": 0},
         **keys,
     }
 
