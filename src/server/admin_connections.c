@@ -4,6 +4,7 @@
  *
  * What can go wrong:
  * - Somebody asks all the time: the next question follows after a pause, for all who have come in between.
+ * - Very many ask: most are sent away, or nobody could ask for anything else.
  * - A worker does not answer: those who wait are told so, and so are those who come until it does.
  * - A worker has ended, or has no memory: its part is missing, and the page says that it is not complete. */
 #include "server/admin_connections.h"
@@ -30,8 +31,8 @@ struct question {
 
 struct admin_connections {
 	struct server *server;
-	uv_timer_t timer;                                  /* the pause, or the workers' patience */
-	struct admin_request *waiting[ADMIN_REQUESTS_MAX]; /* there are no more */
+	uv_timer_t timer; /* the pause, or the workers' patience */
+	struct admin_request *waiting[ADMIN_CONNECTIONS_WAITING_MAX];
 	unsigned waiting_count;
 	struct question *questions;     /* by worker */
 	struct connections_part *parts; /* by worker */
@@ -131,6 +132,8 @@ static void admin_connections_start(struct admin_connections *c)
 
 /* --- requests --- */
 
+static_assert(ADMIN_CONNECTIONS_WAITING_MAX <= ADMIN_REQUESTS_MAX / 2, "leave room for others");
+
 static void admin_connections_on_pause_over(uv_timer_t *timer)
 {
 	admin_connections_start(timer->data);
@@ -140,7 +143,10 @@ void admin_connections_ask(struct admin_connections *c, struct admin_request *r)
 {
 	uint64_t since_ms = uv_now(&c->server->loop) - c->asked_ms;
 
-	assert(c->waiting_count < ADMIN_REQUESTS_MAX);
+	if (c->waiting_count == ARRAY_SIZE(c->waiting)) {
+		admin_request_answer_text(r, HTTP_UNAVAILABLE, "too many ask for it");
+		return;
+	}
 	c->waiting[c->waiting_count++] = r;
 	if (c->left > 0 && c->late)
 		send_all_away(c, "a worker does not answer");

@@ -15,6 +15,9 @@ struct server;
 /* Who has not heard from all workers by then is told so [ms]. */
 #define ADMIN_CONNECTIONS_PATIENCE_MS 2000
 
+/* More do not wait at a time: others of ADMIN_REQUESTS_MAX must be left, for those who ask whether we live. */
+#define ADMIN_CONNECTIONS_WAITING_MAX 32
+
 /* @s is borrowed; its loop is open. NULL when out of memory. */
 struct admin_connections *admin_connections_create(struct server *s) MUST_CHECK;
 

@@ -22,7 +22,7 @@
 #include "server/server_private.h"
 
 #define WORKERS 2
-#define CLIENTS 3
+#define CLIENTS (ADMIN_CONNECTIONS_WAITING_MAX + 1)
 #define GET     "GET /connections HTTP/1.0\r\n\r\n"
 
 struct fixture {
@@ -234,11 +234,25 @@ static void test_requests_that_come_meanwhile_get_the_same_page(void **state)
 {
 	struct fixture *f = *state;
 
-	for (unsigned i = 0; i < CLIENTS; i++)
+	for (unsigned i = 0; i < 3; i++)
 		ask(f, i);
 	let_work(f, 0);
 	let_work(f, 1);
+	for (unsigned i = 0; i < 3; i++)
+		expect(f, i, "HTTP/1.1 200 ", EMPTY);
+}
+
+/* While the handler has them all, nobody is told that we live. */
+static void test_not_all_who_ask_may_wait(void **state)
+{
+	struct fixture *f = *state;
+
 	for (unsigned i = 0; i < CLIENTS; i++)
+		ask(f, i);
+	expect(f, CLIENTS - 1, "HTTP/1.1 503 ", ": too many ask for it\n");
+	let_work(f, 0);
+	let_work(f, 1);
+	for (unsigned i = 0; i < CLIENTS - 1; i++)
 		expect(f, i, "HTTP/1.1 200 ", EMPTY);
 }
 
@@ -351,6 +365,7 @@ int main(void)
 		TEST(test_a_worker_that_has_ended_is_not_stuck),
 		TEST(test_the_page_comes_when_all_have_answered),
 		TEST(test_requests_that_come_meanwhile_get_the_same_page),
+		TEST(test_not_all_who_ask_may_wait),
 		TEST(test_workers_have_a_pause_between_two_questions),
 		TEST(test_a_worker_that_does_not_answer_is_told_of),
 		TEST(test_workers_that_have_ended_have_no_connections),
