@@ -21,6 +21,7 @@
 
 #include "conf/config.h"
 #include "obs/log.h"
+#include "server/auto_reload.h"
 #include "server/listener_check.h"
 #include "server/reload_plan.h"
 #include "server/server_private.h"
@@ -154,6 +155,7 @@ static void reload_go_on(struct reload *r)
 		reload_plan_apply(r->plan);
 		reload_post(r);
 		reload_check_upstreams(r->server);
+		auto_reload_apply(r->server);
 	}
 }
 

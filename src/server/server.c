@@ -20,6 +20,7 @@
 #include "conf/config.h"
 #include "obs/log.h"
 #include "server/admin.h"
+#include "server/auto_reload.h"
 #include "server/cpu_count.h"
 #include "server/inherited_socket.h"
 #include "server/limits.h"
@@ -90,6 +91,7 @@ static void server_stop_checks(struct server *s)
 
 static void server_drain(struct server *s, const char *why)
 {
+	auto_reload_stop(s);
 	reload_cancel(s);
 	server_stop_checks(s);
 	server_unlink_sockets(s);
@@ -105,6 +107,7 @@ static void server_close_handles(struct server *s)
 	if (s->closing)
 		return;
 	s->closing = true;
+	auto_reload_stop(s);
 	server_stop_checks(s);
 	for (size_t i = 0; i < s->signal_count; i++)
 		uv_close((uv_handle_t *)&s->signals[i], NULL);
@@ -433,6 +436,7 @@ int server_start(struct server *s, struct server_error *reterr)
 		server_listener_take_file(s->listeners[i]);
 	server_log_start(s);
 	admin_apply(s->admin);
+	auto_reload_apply(s);
 	return 0;
 }
 

@@ -18,6 +18,7 @@
 
 struct admin;
 struct config;
+struct file_watch;
 struct log;
 struct log_buffer;
 struct transparent;
@@ -48,6 +49,7 @@ struct server {
 	struct reload *reload;    /* under way; NULL: none is */
 	const char *reload_again; /* why one is to follow; NULL: none is */
 	struct reload_results reloads;
+	struct file_watch *watch; /* of the files that `config` was read from; NULL: none */
 	struct admin *admin;
 };
 
