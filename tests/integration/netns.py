@@ -19,6 +19,20 @@ def _enter(descriptor):
         raise OSError(ctypes.get_errno(), "setns")
 
 
+@contextlib.contextmanager
+def network_of(pid):
+    """What this thread does in the block, it and what it starts does on the network of that process."""
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    inside = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _enter(inside)
+        yield
+    finally:
+        _enter(before)
+        os.close(inside)
+        os.close(before)
+
+
 class Namespace:
     """It exists as long as the process that sleeps in it, and that ends with us."""
 
@@ -57,15 +71,8 @@ class Namespace:
     @contextlib.contextmanager
     def entered(self):
         """What this thread does in the block, it and what it starts does there. Sockets and programs stay there."""
-        before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        inside = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _enter(inside)
+        with network_of(self.pid):
             yield self
-        finally:
-            _enter(before)
-            os.close(inside)
-            os.close(before)
 
     def close(self):
         self.process.kill()

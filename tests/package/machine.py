@@ -5,7 +5,6 @@ systemd runs as process 1 of new namespaces, on an overlay of this machine's roo
 changed there is in memory, and gone with it. It starts nothing but its journal."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -14,8 +13,6 @@ from pathlib import Path
 
 from limits import DEADLINE
 from processes import directory, wait_until
-
-CLONE_NEWNET = 0x40000000
 
 # Where the second version of control groups is: alone, or beside the first.
 CGROUPS = next(path for path in map(Path, ("/sys/fs/cgroup", "/sys/fs/cgroup/unified"))
@@ -116,17 +113,6 @@ class Machine:
                                  "find", upper, "-mindepth", "1", "-printf", "/%P\\0"],
                                 capture_output=True, text=True, check=True, timeout=DEADLINE)
         return {path for path in listed.stdout.split("\0") if path and not os.path.lexists(path)}
-
-    @contextlib.contextmanager
-    def network(self):
-        """The sockets that this thread opens are the machine's."""
-        libc = ctypes.CDLL(None, use_errno=True)
-        with open("/proc/self/ns/net") as before, open(f"/proc/{self.init}/ns/net") as inside:
-            assert libc.setns(inside.fileno(), CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
-            try:
-                yield
-            finally:
-                assert libc.setns(before.fileno(), CLONE_NEWNET) == 0
 
 
 @contextlib.contextmanager

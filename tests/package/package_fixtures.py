@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from machine import machine
+from netns import network_of
 from peer import Echo
 from processes import directory
 
@@ -59,7 +60,7 @@ def installed(empty_machine, deb):
     empty_machine.write("/etc/systemd/system/unproxy.service.d/strict.conf",
                         "[Service]\nSystemCallErrorNumber=kill\n")
     empty_machine.install(deb)
-    with empty_machine.network():
+    with network_of(empty_machine.init):
         yield empty_machine
 
 
