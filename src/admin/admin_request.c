@@ -90,22 +90,16 @@ void admin_request_close(struct admin_request *r)
 
 /* --- the answer --- */
 
-static void admin_request_close_if_done(struct admin_request *r)
-{
-	if (r->sent && r->ended)
-		admin_request_close(r);
-}
-
 static void admin_request_on_shutdown(uv_shutdown_t *shutdown, int status)
 {
 	struct admin_request *r = shutdown->data;
 
-	if (status != 0) {
-		admin_request_close(r);
+	if (r->state == ADMIN_CLOSED)
 		return;
-	}
-	r->sent = true;
-	admin_request_close_if_done(r);
+	if (status != 0 || r->ended)
+		admin_request_close(r);
+	else
+		admin_request_set_state(r, ADMIN_LINGER);
 }
 
 static void admin_request_on_written(uv_write_t *write, int status)
@@ -249,9 +243,8 @@ static void admin_request_on_read(uv_stream_t *stream, ssize_t size, const uv_bu
 	struct admin_request *r = stream->data;
 
 	(void)buffer;
-	if (size == UV_EOF && r->state != ADMIN_READ) {
+	if (size == UV_EOF && (r->state == ADMIN_ANSWER || r->state == ADMIN_SEND)) {
 		r->ended = true;
-		admin_request_close_if_done(r);
 	} else if (size < 0) {
 		admin_request_close(r);
 	} else if (r->state == ADMIN_READ) {

@@ -12,7 +12,8 @@
 enum admin_state {
 	ADMIN_READ,   /* the request has not come whole */
 	ADMIN_ANSWER, /* the handler has it */
-	ADMIN_SEND,   /* the answer is on its way, or the client's FIN */
+	ADMIN_SEND,   /* the kernel has not taken all of the answer */
+	ADMIN_LINGER, /* the client's FIN is due */
 	ADMIN_CLOSED, /* callbacks are due, or the handler's answer */
 	/* must be last */
 	ADMIN_NSTATES
@@ -53,7 +54,6 @@ struct admin_request {
 	unsigned open_handles;
 	bool header_skipped; /* the PROXY header, or there is none */
 	bool unanswered;     /* the handler has it */
-	bool sent;           /* the answer and FIN */
 	bool ended;          /* FIN has come */
 	size_t used;         /* of buffer [bytes] */
 	size_t dropped;      /* behind the request [bytes] */

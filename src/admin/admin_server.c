@@ -2,8 +2,8 @@
 /* Happy path: accept, a few a turn, and start a request for each.
  *
  * What can go wrong:
- * - There are too many already: close the oldest of those whose request is not here yet, or else of those who do not take
- *   their answers; if the handler has them all, the new one.
+ * - There are too many already: close the oldest of those who have their answers, or else of those whose request is not
+ *   here yet, or of those who do not take their answers; if the handler has them all, the new one.
  * - No descriptor or memory is left: stop accepting for a while. This is why we accept ourselves: uv_listen() would try
  *   again at once, for as long as it takes. */
 #include "admin/admin_server.h"
@@ -31,8 +31,8 @@ bool admin_server_close_oldest(struct admin_server *a, enum admin_state state)
 
 static bool admin_server_make_room(struct admin_server *a)
 {
-	return a->count < ADMIN_REQUESTS_MAX || admin_server_close_oldest(a, ADMIN_READ) ||
-	       admin_server_close_oldest(a, ADMIN_SEND);
+	return a->count < ADMIN_REQUESTS_MAX || admin_server_close_oldest(a, ADMIN_LINGER) ||
+	       admin_server_close_oldest(a, ADMIN_READ) || admin_server_close_oldest(a, ADMIN_SEND);
 }
 
 static void admin_server_on_readable(uv_poll_t *poll, int status, int events);

@@ -3,7 +3,7 @@
  * little time and bounded memory.
  *
  * One connection carries one request, with or without a PROXY header in front. ADMIN_REQUESTS_MAX connections of about
- * 10 KiB are open at most; when one more comes, the one that has been waited for longest is closed. Answers that
+ * 10 KiB are open at most; when one more comes, another is closed, if possible one that has its answer. Answers that
  * wait for their clients take no more than ADMIN_ANSWERS_MAX bytes, or else are one. */
 #ifndef ADMIN_SERVER_H
 #define ADMIN_SERVER_H
@@ -18,7 +18,7 @@
 #define ADMIN_REQUESTS_MAX 64
 #define ADMIN_ANSWERS_MAX  (16U << 20) /* [bytes] */
 
-/* How long a request may take to come, its handler to answer, and the client to take the answer, each [ms]. */
+/* How long a request may take to come, its handler to answer, the client to take the answer, and to close, each [ms]. */
 #define ADMIN_PATIENCE_MS 5000
 
 struct admin_server;

@@ -93,21 +93,49 @@ static void test_when_all_wait_for_the_handler_the_next_is_closed(void **state)
 		test_peer_close(&crowd[i]);
 }
 
-static void test_who_does_not_take_his_answer_makes_room(void **state)
+static void ask_for_large(struct admin_fixture *f, struct test_peer *p)
+{
+	admin_fixture_connect(f, p);
+	test_peer_send_text(p, "GET /large HTTP/1.0\r\n\r\n");
+}
+
+/* The next, who has come before them but not asked yet, stays. */
+static void test_who_has_his_answer_makes_room(void **state)
 {
 	struct admin_fixture *f = *state;
 	struct test_peer crowd[ADMIN_REQUESTS_MAX];
+	struct test_peer next;
 
 	f->page_size = 64; /* taken, but none of them closes */
 	admin_fixture_start(f, NEVER);
-	for (unsigned i = 0; i < ADMIN_REQUESTS_MAX; i++) {
-		admin_fixture_connect(f, &crowd[i]);
-		test_peer_send_text(&crowd[i], "GET /large HTTP/1.0\r\n\r\n");
-	}
+	admin_fixture_connect(f, &next);
 	test_loop_settle(&f->loop);
+	for (unsigned i = 0; i < ADMIN_REQUESTS_MAX; i++) {
+		ask_for_large(f, &crowd[i]);
+		test_loop_settle(&f->loop);
+	}
 	assert_int_equal(f->asked, ADMIN_REQUESTS_MAX);
 	admin_fixture_get(f);
+	test_peer_send_text(&next, GET);
+	admin_fixture_expect_hello(f, &next);
 	for (unsigned i = 0; i < ADMIN_REQUESTS_MAX; i++)
+		test_peer_close(&crowd[i]);
+}
+
+static void test_who_does_not_take_his_answer_makes_room(void **state)
+{
+	struct admin_fixture *f = *state;
+	struct test_peer greedy;
+	struct test_peer crowd[ADMIN_REQUESTS_MAX];
+
+	f->page_size = 32 * MEGABYTE;
+	admin_fixture_start(f, NEVER);
+	ask_for_large(f, &greedy);
+	for (unsigned i = 1; i < ADMIN_REQUESTS_MAX; i++)
+		admin_fixture_ask_for_later(f, &crowd[i]);
+	admin_fixture_get(f);
+	admin_fixture_expect_end(f, &greedy);
+	for (unsigned i = 1; i < ADMIN_REQUESTS_MAX; i++)
 		test_peer_close(&crowd[i]);
 }
 
@@ -287,6 +315,7 @@ int main(void)
 		TEST(test_the_oldest_makes_room_for_the_next),
 		TEST(test_who_has_asked_stays),
 		TEST(test_when_all_wait_for_the_handler_the_next_is_closed),
+		TEST(test_who_has_his_answer_makes_room),
 		TEST(test_who_does_not_take_his_answer_makes_room),
 		TEST(test_answers_that_nobody_takes_are_bounded),
 		TEST(test_answers_given_in_a_row_are_bounded),
