@@ -41,7 +41,10 @@ def run_check(*arguments, environment=None, wrapper=(), **options):
 
 def check(settings=None, *arguments, wrapper=(), **listener):
     """With one listener, before a port where nobody listens unless the test says otherwise."""
-    config = {"listeners": [listener_config(**listener)], **(settings or {})}
+    described = listener_config(**listener)
+    if "upstream_check" not in listener:
+        del described["upstream_check"]  # a default, like the others
+    config = {"listeners": [described], **(settings or {})}
     return run_check("-c", "-", *arguments, input=json.dumps(config), wrapper=wrapper)
 
 
