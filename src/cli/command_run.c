@@ -10,6 +10,7 @@
 #include "conf/config.h"
 #include "obs/log.h"
 #include "server/inherited_socket.h"
+#include "server/notify.h"
 #include "server/privilege.h"
 #include "server/server.h"
 
@@ -86,6 +87,7 @@ static int run_server(struct run *run, struct config *config, struct log *log)
 	}
 	if (was_root && geteuid() != 0)
 		run->user = config->user;
+	notify_ready();
 	if (!server_run(server)) {
 		log_destroy(log, LOG_FLUSH_MS);
 		_exit(COMMAND_OK); /* exit(3) would wait for libuv's threads */

@@ -23,6 +23,7 @@
 #include "obs/log.h"
 #include "server/auto_reload.h"
 #include "server/listener_check.h"
+#include "server/notify.h"
 #include "server/reload_plan.h"
 #include "server/server_private.h"
 #include "server/worker_update.h"
@@ -55,6 +56,7 @@ static void reload_report_failure(struct server *s, const char *why, const char 
 	s->reloads.last_succeeded = false;
 	log_message(s->log_buffer, LOG_ERROR, "reload", "%s: %s; the running configuration stays",
 		    why, text);
+	notify_status("%s: %s; the running configuration stays", why, text);
 }
 
 static void reload_report_success(const struct reload *r)
@@ -67,6 +69,7 @@ static void reload_report_success(const struct reload *r)
 	log_message(s->log_buffer, LOG_INFO, "reload",
 		    "%s: %zu listener%s kept, %zu added, %zu removed", r->why, r->plan->kept,
 		    r->plan->kept == 1 ? "" : "s", r->plan->added, r->plan->removed);
+	notify_status("%zu listeners", s->listener_count);
 }
 
 /* In whatever way; what has not been applied is undone. */
@@ -80,6 +83,8 @@ static void reload_end(struct reload *r)
 	free(r);
 	s->reload = NULL;
 	s->reload_again = NULL;
+	if (s->phase == WORKER_SERVE)
+		notify_ready();
 	if (s->phase == WORKER_SERVE && again != NULL)
 		reload_start(s, again);
 	else if (s->phase != WORKER_SERVE && !s->closing)
@@ -272,6 +277,13 @@ static struct reload *reload_create(struct server *s, const char *why, struct co
 	return r;
 }
 
+/* Before anything was begun. */
+static void reload_refuse(struct server *s, const char *why, const char *text)
+{
+	reload_report_failure(s, why, text);
+	notify_ready();
+}
+
 void reload_start(struct server *s, const char *why)
 {
 	struct config *config;
@@ -286,17 +298,18 @@ void reload_start(struct server *s, const char *why)
 		s->reload_again = why;
 		return;
 	}
+	notify_reloading();
 	if (s->loader.load == NULL) {
-		reload_report_failure(s, why, "there is nothing to load again");
+		reload_refuse(s, why, "there is nothing to load again");
 		return;
 	}
 	if (s->loader.load(s->loader.data, &config, &error) != 0) {
-		reload_report_failure(s, why, error.text);
+		reload_refuse(s, why, error.text);
 		return;
 	}
 	s->reload = reload_create(s, why, config);
 	if (s->reload == NULL)
-		reload_report_failure(s, why, strerror(ENOMEM));
+		reload_refuse(s, why, strerror(ENOMEM));
 	else if (!reload_look_up(s->reload))
 		reload_go_on(s->reload);
 }

@@ -25,7 +25,9 @@
 #include "server/inherited_socket.h"
 #include "server/limits.h"
 #include "server/listener_check.h"
+#include "server/notify.h"
 #include "server/server_private.h"
+#include "server/watchdog.h"
 #include "session/transparent.h"
 
 /* How long workers may take to end once they were told to reset everything [ms]. */
@@ -91,6 +93,7 @@ static void server_stop_checks(struct server *s)
 
 static void server_drain(struct server *s, const char *why)
 {
+	notify_stopping();
 	auto_reload_stop(s);
 	reload_cancel(s);
 	server_stop_checks(s);
@@ -109,6 +112,7 @@ static void server_close_handles(struct server *s)
 	s->closing = true;
 	auto_reload_stop(s);
 	server_stop_checks(s);
+	watchdog_stop(s->watchdog);
 	for (size_t i = 0; i < s->signal_count; i++)
 		uv_close((uv_handle_t *)&s->signals[i], NULL);
 	uv_close((uv_handle_t *)&s->wake, NULL);
@@ -395,6 +399,7 @@ static void server_log_start(struct server *s)
 	log_message(s->log_buffer, LOG_INFO, "start",
 		    "unproxy %s: %u worker%s, up to %u connections", UNPROXY_VERSION,
 		    s->worker_count, s->worker_count == 1 ? "" : "s", s->process.limit);
+	notify_status("%zu listeners", s->listener_count);
 	for (size_t i = 0; i < s->listener_count; i++) {
 		const struct server_listener *l = s->listeners[i];
 
@@ -427,6 +432,8 @@ int server_start(struct server *s, struct server_error *reterr)
 	}
 	if (rv == 0)
 		rv = server_check_upstreams(s);
+	if (rv == 0)
+		rv = watchdog_create(s, &s->watchdog);
 	if (rv != 0 && reterr->text[0] == '\0')
 		snprintf(reterr->text, sizeof reterr->text, "cannot start a worker: %s",
 			 uv_strerror(rv));
@@ -443,6 +450,7 @@ int server_start(struct server *s, struct server_error *reterr)
 static void server_free(struct server *s)
 {
 	admin_destroy(s->admin);
+	watchdog_destroy(s->watchdog);
 	for (size_t i = 0; i < s->listener_count; i++)
 		server_listener_destroy(s->listeners[i]);
 	transparent_unref(s->transparent);

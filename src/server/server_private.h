@@ -22,6 +22,7 @@ struct file_watch;
 struct log;
 struct log_buffer;
 struct transparent;
+struct watchdog;
 
 struct server {
 	uv_loop_t loop;
@@ -51,6 +52,7 @@ struct server {
 	struct reload_results reloads;
 	struct file_watch *watch; /* of the files that `config` was read from; NULL: none */
 	struct admin *admin;
+	struct watchdog *watchdog; /* NULL: systemd does not ask for it */
 };
 
 /* Set the limits of the listeners, and of the process as a whole. */

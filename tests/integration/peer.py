@@ -29,10 +29,10 @@ def join(name):
 class Peer:
     """One end of a connection. No operation waits longer than DEADLINE."""
 
-    def __init__(self, sock, reset_while_connecting=False):
+    def __init__(self, sock, reset_seen=False):
         self.socket = sock
         self.socket.settimeout(DEADLINE)
-        self.reset_while_connecting = reset_while_connecting
+        self.reset_seen = reset_seen
         if sock.family == socket.AF_UNIX:
             self.address = "unix:"
         else:
@@ -43,9 +43,13 @@ class Peer:
         self.socket.sendall(data)
 
     def offer(self, data):
-        """Send to someone who may have reset the connection already."""
-        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        """Send to someone who may have reset the connection already, which then only this sees."""
+        try:
             self.send(data)
+        except ConnectionResetError:
+            self.reset_seen = True
+        except BrokenPipeError:
+            pass
 
     def receive(self, size):
         """Exactly @size bytes."""
@@ -83,7 +87,7 @@ class Peer:
                 pass
         except ConnectionResetError:
             return True
-        return self.reset_while_connecting
+        return self.reset_seen
 
     def was_reset_after_its_end(self):
         """The same once the other side has ended in order, when recv() would only say that."""
@@ -129,7 +133,7 @@ def open_peer(address, source=None, receive_buffer=None):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         if source:
             sock.bind((source, 0))
-        return Peer(sock, reset_while_connecting=_connect(sock, target))
+        return Peer(sock, reset_seen=_connect(sock, target))
     except BaseException:
         sock.close()
         raise
