@@ -89,7 +89,7 @@ static void print_transparent(const struct listener_config *l, FILE *out)
 			l->upstream[0].ip.family == AF_INET ? '4' : '6');
 }
 
-static void print_endpoints(const struct listener_config *l, FILE *out)
+static void print_endpoints(const struct config *c, const struct listener_config *l, FILE *out)
 {
 	bool everywhere = strncmp(l->listen.text, "[::]:", 5) == 0;
 
@@ -103,7 +103,7 @@ static void print_endpoints(const struct listener_config *l, FILE *out)
 	if (l->send_proxy != CONFIG_SEND_OFF)
 		fprintf(out, "  send_proxy   a version %c header to the upstream\n",
 			l->send_proxy == CONFIG_SEND_V1 ? '1' : '2');
-	if (l->upstream_check_interval_ms == 0)
+	if (!config_checks_upstream(c, l))
 		return;
 	fputs("  checked      the upstream, every ", out);
 	print_time(l->upstream_check_interval_ms, out);
@@ -197,7 +197,7 @@ void config_print(const struct config *c, FILE *out)
 		const struct listener_config *l = &c->listeners[i];
 
 		fprintf(out, "listener \"%s\"\n", l->name);
-		print_endpoints(l, out);
+		print_endpoints(c, l, out);
 		print_trust(l, out);
 		print_header_rules(l, out);
 		print_clients(l, out);

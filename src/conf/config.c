@@ -30,6 +30,12 @@ bool config_is_transparent(const struct config *c)
 	return false;
 }
 
+bool config_checks_upstream(const struct config *c, const struct listener_config *l)
+{
+	return l->upstream_check_interval_ms > 0 &&
+	       (l->upstream_check_close_listener || c->admin_listen.text != NULL);
+}
+
 bool listener_config_same_socket(const struct listener_config *a, const struct listener_config *b)
 {
 	bool is_new_port = a->listen.kind == ENDPOINT_IP && a->listen.ip.port == 0;

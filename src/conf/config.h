@@ -111,6 +111,10 @@ struct config *config_create(void) MUST_CHECK;
 /* Is any listener? */
 bool config_is_transparent(const struct config *c);
 
+/* Does anybody ask whether the upstream of @l, a listener of @c, accepts connections? Otherwise it is left alone, for the
+ * application at a unix socket notices that we ask. */
+bool config_checks_upstream(const struct config *c, const struct listener_config *l);
+
 /* May a listener keep its listening sockets when @a becomes @b? The same kind of socket at the same place; each
  * port 0 is a port of its own, so there the names must be equal, too. */
 bool listener_config_same_socket(const struct listener_config *a, const struct listener_config *b);

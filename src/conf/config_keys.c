@@ -143,7 +143,8 @@ static const struct config_key upstream_check_keys[] = {
 	  MEMBER(struct listener_config, upstream_check_interval_ms),
 	  .max = 3600000,
 	  .fallback = 5000,
-	  .help = "how often to see whether the upstream accepts; 0: never" },
+	  .help = "how often to see whether the upstream accepts, if `admin` or `close_listener` "
+		  "asks for it; 0: never" },
 	{ .name = "close_listener",
 	  .kind = CONFIG_BOOL,
 	  MEMBER(struct listener_config, upstream_check_close_listener),

@@ -182,12 +182,12 @@ static bool check_is_good_for(const struct listener_check *c, const struct liste
 
 int listener_check_apply(struct server *s, struct server_listener *l)
 {
-	bool is_wanted = l->config->upstream_check_interval_ms > 0;
+	bool is_wanted = config_checks_upstream(s->config, l->config);
 
-	if (l->check == NULL || !check_is_good_for(l->check, l->config)) {
+	if (l->check != NULL && !(is_wanted && check_is_good_for(l->check, l->config)))
 		listener_check_stop(l);
-		l->check = is_wanted ? check_create(s, l) : NULL;
-	}
+	if (l->check == NULL && is_wanted)
+		l->check = check_create(s, l);
 	shut_or_reopen(s, l, is_to_be_shut(l));
 	return is_wanted && l->check == NULL ? -ENOMEM : 0;
 }

@@ -65,7 +65,6 @@ def test_it_says_what_would_run(backend):
         'listener "web"',
         "  listen       127.0.0.1:0",
         f"  upstream     {backend.address}",
-        "  checked      the upstream, every 5 s",
         "  trusted      7 ranges: 10.0.0.0/30, 10.1.0.0/30, 10.2.0.0/30, 10.3.0.0/30, 10.4.0.0/30 "
         "and 2 more",
         "  header       optional, version 2, at most 200 bytes, within 250 ms",
@@ -91,7 +90,6 @@ def test_it_says_what_defaults_mean(backend, tmp_path):
         'listener "test"',
         f"  listen       unix:{path}",
         f"  upstream     127.0.0.1:{port} for IPv4 clients, localhost:{port} for IPv6 clients",
-        "  checked      the upstream, every 5 s",
         f"  trusted      whoever can open {path}",
         "  header       required, version 1 or 2, at most 4096 bytes, within 5 s",
         "  untrusted    peers are rejected",

@@ -21,8 +21,10 @@
 #include "lib/test_loop.h"
 #include "loop/resolver_fault.h"
 #include "loop/server_fixture.h"
+#include "server/server_private.h"
 
 #define WORKERS "\"workers\": 3, "
+#define ADMIN   "\"admin\": {\"listen\": \"127.0.0.1:0\"}, "
 
 /* Listeners on loopback, whose upstream is checked as @check says. */
 #define LISTENER(name, upstream, check)                                                   \
@@ -64,7 +66,7 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void load(struct fixture *f, const char *listeners)
+static void load_with(struct fixture *f, const char *keys, const char *listeners)
 {
 	char text[2048];
 	struct strbuf out;
@@ -74,7 +76,13 @@ static void load(struct fixture *f, const char *listeners)
 	for (; (next = strstr(listeners, "APP")) != NULL; listeners = next + strlen("APP"))
 		strbuf_printf(&out, "%.*s%s", (int)(next - listeners), listeners, f->name);
 	strbuf_puts(&out, listeners);
-	server_fixture_load(f->s, WORKERS, text);
+	server_fixture_load(f->s, keys, text);
+}
+
+/* With somebody who may ask how the applications are. */
+static void load(struct fixture *f, const char *listeners)
+{
+	load_with(f, WORKERS ADMIN, listeners);
 }
 
 static void start(struct fixture *f, const char *listeners)
@@ -85,12 +93,17 @@ static void start(struct fixture *f, const char *listeners)
 	server_fixture_run(f->s);
 }
 
-static void reload_to(struct fixture *f, const char *listeners)
+static void reload(struct fixture *f)
 {
-	load(f, listeners);
 	server_fixture_skip_log(f->s);
 	kill(getpid(), SIGHUP);
 	server_fixture_expect_log(f->s, "SIGHUP: ");
+}
+
+static void reload_to(struct fixture *f, const char *listeners)
+{
+	load(f, listeners);
+	reload(f);
 }
 
 static void stop_app(struct fixture *f)
@@ -188,6 +201,24 @@ static void test_an_upstream_that_is_up_is_no_news(void **state)
 									  "\"interval_ms\": 20"));
 	server_fixture_expect_log(f->s, "b: the upstream is down");
 	assert_false(is_logged(f, "a: the upstream"));
+}
+
+/* The application notices at a unix socket, so nobody is checked for nothing. */
+static void test_an_upstream_that_nobody_asks_about_is_left_alone(void **state)
+{
+	static const char down[] = LISTENER("a", "127.0.0.1:1", "\"interval_ms\": 20");
+	struct fixture *f = *state;
+
+	load_with(f, WORKERS, down);
+	assert_int_equal(server_fixture_create_loaded(f->s, &f->s->server), 0);
+	assert_null(f->s->server->listeners[0]->check);
+	server_fixture_run(f->s);
+	for (unsigned i = 0; i < 2; i++) {
+		reload_to(f, down);
+		server_fixture_expect_log(f->s, DOWN); /* found out anew */
+		load_with(f, WORKERS, down);
+		reload(f);
+	}
 }
 
 /* --- refusing --- */
@@ -323,6 +354,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		TEST(test_the_log_says_that_an_upstream_is_down),
 		TEST(test_an_upstream_that_is_up_is_no_news),
+		TEST(test_an_upstream_that_nobody_asks_about_is_left_alone),
 		TEST(test_connections_are_refused_while_it_is_down),
 		TEST(test_an_application_that_is_late_at_the_start_is_waited_for),
 		TEST(test_sessions_go_on_while_connections_are_refused),
