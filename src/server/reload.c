@@ -69,7 +69,7 @@ static void reload_report_success(const struct reload *r)
 	log_message(s->log_buffer, LOG_INFO, "reload",
 		    "%s: %zu listener%s kept, %zu added, %zu removed", r->why, r->plan->kept,
 		    r->plan->kept == 1 ? "" : "s", r->plan->added, r->plan->removed);
-	notify_status("%zu listeners", s->listener_count);
+	server_notify_status(s);
 }
 
 /* In whatever way; what has not been applied is undone. */

@@ -393,13 +393,19 @@ static int server_start_workers(struct server *s)
 	return 0;
 }
 
+void server_notify_status(const struct server *s)
+{
+	notify_status("serving: %zu listener%s", s->listener_count,
+		      s->listener_count == 1 ? "" : "s");
+}
+
 /* We serve. */
 static void server_log_start(struct server *s)
 {
 	log_message(s->log_buffer, LOG_INFO, "start",
 		    "unproxy %s: %u worker%s, up to %u connections", UNPROXY_VERSION,
 		    s->worker_count, s->worker_count == 1 ? "" : "s", s->process.limit);
-	notify_status("%zu listeners", s->listener_count);
+	server_notify_status(s);
 	for (size_t i = 0; i < s->listener_count; i++) {
 		const struct server_listener *l = s->listeners[i];
 

@@ -58,4 +58,7 @@ struct server {
 /* Set the limits of the listeners, and of the process as a whole. */
 void server_set_limits(struct server *s);
 
+/* Tell systemd that all is well. */
+void server_notify_status(const struct server *s);
+
 #endif
