@@ -2,15 +2,18 @@
 """A day's work on a proxy that is in use: not one of thousands of connections a second may notice, and the numbers
 must add up."""
 
+import contextlib
 import threading
 import time
 
 import pytest
 
 import admin
+import header
 from daemon import listener_config
-from load import MESSAGE, RATE, Load, application
-from processes import wait_until
+from load import MESSAGE, RATE, TOOLS, Load, application
+from peer import open_peer
+from processes import free_port, listening_on, running, wait_until
 from service import Service
 
 STRANGERS = ["192.0.2.0/24"]
@@ -18,8 +21,9 @@ STRANGERS = ["192.0.2.0/24"]
 # A load lasts at least so long [s].
 LOAD_SECONDS = 2
 
-# How often what is done under load is done, at least.
+# How often each is done under load, at least.
 RELOADS = 50
+RESTARTS = 20
 
 
 @pytest.fixture
@@ -142,3 +146,58 @@ def test_metrics_are_what_clients_counted(serve, closing, echo_port):
         assert found.value(f"{histogram}_bucket", listener="test", le="+Inf") == everybody
         assert found.value(f"{histogram}_sum", listener="test") > 0
     assert found.value("unproxy_accept_errors_total", listener="test") == 0
+
+
+# --- restarts of an application ---
+
+
+@contextlib.contextmanager
+def application_at(port):
+    with running([TOOLS / "bench_backend", port, 1], listening_on(port)):
+        yield
+
+
+def readiness(daemon):
+    """What is wrong with which listener."""
+    page = admin.get(daemon, "/readyz")
+    problems = page.json().get("reasons", [])
+    assert page.status == (503 if problems else 200)
+    return {problem["listener"]: problem["reason"] for problem in problems}
+
+
+def is_open(address):
+    try:
+        open_peer(address).close()
+        return True
+    except ConnectionRefusedError:
+        return False
+
+
+def check_served(connect, address):
+    client = connect(address)
+    client.send(header.v2())
+    client.exchange(b"echo")
+    client.close()
+
+
+def test_restarts_of_one_application_are_nothing_to_another(serve, connect, closing, echo_port):
+    """The port of the one refuses while it is down."""
+    port = free_port()
+    gated = listener_config(f"127.0.0.1:{port}", name="gated",
+                            upstream_check={"interval_ms": 20, "close_listener": True})
+    service = serve(listener_config(f"127.0.0.1:{echo_port}"), gated)
+    daemon = service.daemon
+    address = service.address_of("gated")
+    load = closing(Load(daemon.port))
+    for number in range(RESTARTS):
+        daemon.wait_for_records(number + 1, event="upstream", level="warn")
+        wait_until(lambda: not is_open(address), "it refuses connections")
+        assert "gated" in readiness(daemon)
+        with application_at(port):
+            daemon.wait_for_records(number + 1, event="upstream", level="info")
+            wait_until(lambda: is_open(address), "it accepts connections")
+            assert not readiness(daemon)
+            check_served(connect, address)
+        load.assert_undisturbed()
+    _, rate = load.stop()
+    assert rate >= RATE
