@@ -9,9 +9,11 @@
 #include "cli/config_source.h"
 #include "conf/config.h"
 #include "obs/log.h"
+#include "server/handover.h"
 #include "server/inherited_socket.h"
 #include "server/notify.h"
 #include "server/privilege.h"
+#include "server/program.h"
 #include "server/server.h"
 
 /* How long an output that does not move may hold up our end [ms]. */
@@ -44,6 +46,9 @@ static int drop_privileges(const struct config *config, struct log *log,
 struct run {
 	struct config_source source;
 	struct inherited_sockets inherited;
+	struct program program; /* to be started on SIGUSR2 */
+	char no_upgrade[160];   /* why that cannot be; empty: it can */
+	int ready_fd; /* by which to tell the program before us that we serve; -1: there is none */
 	const char *user; /* whom we have become; NULL: nobody else */
 };
 
@@ -64,6 +69,40 @@ static int load_again(void *data, struct config **ret, struct server_error *rete
 	return rv;
 }
 
+/* systemd is told by the program before us, for it does not listen to us yet. */
+static void tell_that_we_serve(const struct run *run)
+{
+	if (run->ready_fd >= 0)
+		handover_report_ready(run->ready_fd);
+	else
+		notify_ready();
+}
+
+/* What takes to be known before anything is opened, or replaced. Returns 0 or a negative errno, after printing why. */
+static int prepare(struct run *run)
+{
+	const char *stream = config_source_stream(&run->source);
+	char why[INHERITED_SOCKET_ERROR_MAX];
+	int rv = inherited_sockets_take(&run->inherited, why);
+
+	if (rv != 0) {
+		fprintf(stderr, "unproxy: %s\n", why);
+		return rv;
+	}
+	run->ready_fd = handover_take_ready_fd();
+	rv = program_find(&run->program);
+	if (rv != 0)
+		snprintf(run->no_upgrade, sizeof run->no_upgrade,
+			 "cannot tell where this program lies: %s; is /proc mounted?",
+			 strerror(-rv));
+	else if (stream != NULL)
+		snprintf(run->no_upgrade, sizeof run->no_upgrade,
+			 "the configuration came from %s, which cannot be read again; give it as "
+			 "-c FILE",
+			 stream);
+	return 0;
+}
+
 static int run_server(struct run *run, struct config *config, struct log *log)
 {
 	const struct server_options options = {
@@ -71,6 +110,8 @@ static int run_server(struct run *run, struct config *config, struct log *log)
 		.log = log,
 		.loader = { load_again, run },
 		.inherited = &run->inherited,
+		.program = run->no_upgrade[0] == '\0' ? &run->program : NULL,
+		.no_upgrade = run->no_upgrade,
 	};
 	bool was_root = geteuid() == 0;
 	struct server *server;
@@ -87,7 +128,7 @@ static int run_server(struct run *run, struct config *config, struct log *log)
 	}
 	if (was_root && geteuid() != 0)
 		run->user = config->user;
-	notify_ready();
+	tell_that_we_serve(run);
 	if (!server_run(server)) {
 		log_destroy(log, LOG_FLUSH_MS);
 		_exit(COMMAND_OK); /* exit(3) would wait for libuv's threads */
@@ -117,15 +158,12 @@ int command_run(int argc, char **argv)
 {
 	struct run run = { .user = NULL };
 	struct config *config;
-	char why[INHERITED_SOCKET_ERROR_MAX];
 	int status = config_source_parse(argc, argv, NULL, &run.source);
 
 	if (status != COMMAND_OK || run.source.help)
 		return status;
-	if (inherited_sockets_take(&run.inherited, why) != 0) {
-		fprintf(stderr, "unproxy: %s\n", why);
+	if (prepare(&run) != 0)
 		return COMMAND_FAILED;
-	}
 	status = config_source_load(&run.source, &config);
 	if (status == COMMAND_OK) {
 		privilege_raise();
@@ -133,5 +171,6 @@ int command_run(int argc, char **argv)
 		config_unref(config);
 	}
 	inherited_sockets_fini(&run.inherited, NULL);
+	program_fini(&run.program);
 	return status;
 }

@@ -175,22 +175,28 @@ int config_source_load(const struct config_source *s, struct config **ret)
 }
 
 /* To open a pipe may take for ever, and to read from it, too. */
-static bool is_stream(const char *file)
+const char *config_source_stream(const struct config_source *s)
 {
 	struct stat st;
 
-	return strcmp(file, "-") == 0 || (stat(file, &st) == 0 && S_ISFIFO(st.st_mode));
+	if (s->file == NULL)
+		return NULL;
+	if (strcmp(s->file, "-") == 0)
+		return "standard input";
+	return stat(s->file, &st) == 0 && S_ISFIFO(st.st_mode) ? "a pipe" : NULL;
 }
 
 int config_source_load_again(const struct config_source *s, struct config **ret,
 			     struct config_error *reterr)
 {
-	if (s->file == NULL || !is_stream(s->file))
+	const char *stream = config_source_stream(s);
+
+	if (stream == NULL)
 		return load(s, ret, reterr);
 	snprintf(reterr->text, sizeof reterr->text,
 		 "the configuration came from %s, which cannot be read again; give it as -c FILE "
 		 "to reload it",
-		 strcmp(s->file, "-") == 0 ? "standard input" : "a pipe");
+		 stream);
 	return -EINVAL;
 }
 

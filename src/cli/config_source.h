@@ -31,6 +31,9 @@ int config_source_parse(int argc, char **argv, const struct option *more,
 /* Load. Returns COMMAND_OK with a reference in @ret, or the exit status after printing why. */
 int config_source_load(const struct config_source *s, struct config **ret);
 
+/* What it comes from if that can be read only once, for people: "standard input" or "a pipe"; otherwise NULL. */
+const char *config_source_stream(const struct config_source *s);
+
 /* Load once more, while the program runs. Returns 0 with a reference in @ret, or a negative errno with *@reterr set. */
 int config_source_load_again(const struct config_source *s, struct config **ret,
 			     struct config_error *reterr) MUST_CHECK;

@@ -27,6 +27,7 @@ struct admin_place {
 	struct config *config; /* that asks for it; a reference; NULL: there is none */
 	struct admin_listening
 	    *socket; /* NULL: nowhere; or, of the place in use, the HTTP server has it */
+	int fd;      /* of the socket, if there is one */
 	unsigned port;
 	bool file_stays;   /* if it is a unix socket, its file is not ours */
 	bool file_to_take; /* but will be, when we serve */
@@ -158,6 +159,7 @@ static int prepare_socket(struct admin *a, struct config *config, int fd,
 		close(fd);
 		return rv;
 	}
+	a->next.fd = fd;
 	a->next.port = listen_socket_port(fd);
 	a->next.config = config_ref(config);
 	return 0;
@@ -254,10 +256,27 @@ void admin_apply(struct admin *a)
 	used->config = next.config;
 	if (!moves)
 		return;
+	used->fd = next.fd;
 	used->port = next.port;
 	used->file_stays = next.file_stays && !next.file_to_take;
 	admin_server_use(a->http, next.socket);
 	admin_log(a);
+}
+
+int admin_socket(const struct admin *a, bool *ret_file_stays)
+{
+	const struct endpoint *place = place_of(a->used.config);
+
+	if (place == NULL)
+		return -1;
+	*ret_file_stays = place->kind != ENDPOINT_UNIX || a->used.file_stays;
+	return a->used.fd;
+}
+
+void admin_hand_over(struct admin *a)
+{
+	a->used.file_stays = true;
+	admin_server_use(a->http, NULL);
 }
 
 unsigned admin_descriptors(const struct config *config)

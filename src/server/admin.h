@@ -31,6 +31,12 @@ void admin_cancel(struct admin *a);
 /* Prepared: listen there from now on, or nowhere, and log it if it is another place. The workers are there. */
 void admin_apply(struct admin *a);
 
+/* The socket that it listens on, or -1. *@ret_file_stays: it is no unix socket, or its file is not ours to remove. */
+int admin_socket(const struct admin *a, bool *ret_file_stays);
+
+/* Another process answers at that socket: accept no more, and leave its file. */
+void admin_hand_over(struct admin *a);
+
 /* Descriptors that it may take with this configuration. */
 unsigned admin_descriptors(const struct config *config);
 

@@ -305,16 +305,24 @@ static void handover_on_message(uv_poll_t *pipe, int status, int events)
 	uv_timer_start(&h->timer, handover_on_late, END_MS, 0);
 }
 
+/* If we have become somebody else since our start, so has the new program from its start on. */
 static void handover_describe_end(struct handover *h, int status)
 {
+	char user[128] = "";
+
+	if (geteuid() != 0)
+		snprintf(user, sizeof user,
+			 " (it runs as user %u, who has to be able to read the configuration and "
+			 "to write log.output)",
+			 (unsigned)geteuid());
 	if (WIFSIGNALED(status))
 		snprintf(h->why, sizeof h->why, "%s was killed by signal %d (%s) before it served",
 			 h->path, WTERMSIG(status), strsignal(WTERMSIG(status)));
 	else
 		snprintf(h->why, sizeof h->why,
 			 "%s ended with status %d before it served; what it wrote to stderr says "
-			 "why",
-			 h->path, WEXITSTATUS(status));
+			 "why%s",
+			 h->path, WEXITSTATUS(status), user);
 }
 
 static void handover_on_child(uv_signal_t *signal_handle, int number)

@@ -26,6 +26,7 @@
 #include "server/notify.h"
 #include "server/reload_plan.h"
 #include "server/server_private.h"
+#include "server/upgrade.h"
 #include "server/worker_update.h"
 
 /* A name that is looked up. */
@@ -89,6 +90,10 @@ static void reload_end(struct reload *r)
 		reload_start(s, again);
 	else if (s->phase != WORKER_SERVE && !s->closing)
 		uv_async_send(&s->wake); /* the end may be waiting for us */
+	if (s->upgrade_again && s->reload == NULL) {
+		s->upgrade_again = false;
+		upgrade_start(s);
+	}
 }
 
 static void reload_fail(struct reload *r)
@@ -294,7 +299,7 @@ void reload_start(struct server *s, const char *why)
 			    why);
 		return;
 	}
-	if (s->reload != NULL) {
+	if (s->reload != NULL || s->handover != NULL) {
 		s->reload_again = why;
 		return;
 	}

@@ -27,6 +27,7 @@
 #include "server/listener_check.h"
 #include "server/notify.h"
 #include "server/server_private.h"
+#include "server/upgrade.h"
 #include "server/watchdog.h"
 #include "session/transparent.h"
 
@@ -91,9 +92,11 @@ static void server_stop_checks(struct server *s)
 		listener_check_stop(s->listeners[i]);
 }
 
-static void server_drain(struct server *s, const char *why)
+void server_drain(struct server *s, const char *why)
 {
-	notify_stopping();
+	if (!s->handed_over)
+		notify_stopping();
+	upgrade_cancel(s);
 	auto_reload_stop(s);
 	reload_cancel(s);
 	server_stop_checks(s);
@@ -110,6 +113,7 @@ static void server_close_handles(struct server *s)
 	if (s->closing)
 		return;
 	s->closing = true;
+	upgrade_cancel(s);
 	auto_reload_stop(s);
 	server_stop_checks(s);
 	watchdog_stop(s->watchdog);
@@ -157,6 +161,20 @@ static void server_on_worker_done(void *data)
 
 /* --- signals --- */
 
+/* Who has handed over drains already, so the first one finds nothing to do. */
+static void server_on_end_signal(struct server *s, const char *name)
+{
+	if (s->phase == WORKER_SERVE) {
+		server_drain(s, name);
+	} else if (s->handed_over && !s->told_to_end) {
+		s->told_to_end = true;
+		log_message(s->log_buffer, LOG_INFO, "stopping",
+			    "%s: connections are finishing already; once more resets them", name);
+	} else {
+		server_abort(s);
+	}
+}
+
 static void server_on_signal(uv_signal_t *handle, int number)
 {
 	struct server *s = handle->data;
@@ -168,18 +186,19 @@ static void server_on_signal(uv_signal_t *handle, int number)
 	case SIGUSR1:
 		log_reopen(s->log);
 		break;
-	default: /* SIGTERM, SIGINT */
-		if (s->phase == WORKER_SERVE)
-			server_drain(s, number == SIGINT ? "SIGINT" : "SIGTERM");
-		else
-			server_abort(s);
+	case SIGUSR2:
+		upgrade_start(s);
+		break;
+	default:
+		server_on_end_signal(s, number == SIGINT ? "SIGINT" : "SIGTERM");
 		break;
 	}
 }
 
 static int server_watch_signals(struct server *s)
 {
-	static const int numbers[ARRAY_SIZE(s->signals)] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1 };
+	static const int numbers[ARRAY_SIZE(s->signals)] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1,
+							     SIGUSR2 };
 
 	signal(SIGPIPE, SIG_IGN); /* EPIPE is handled where it happens */
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
@@ -478,6 +497,8 @@ int server_open(const struct server_options *options, struct server **ret,
 	s->config = config_ref(options->config);
 	s->log = options->log;
 	s->loader = options->loader;
+	s->program = options->program;
+	s->no_upgrade = options->no_upgrade;
 	s->reloads.last_succeeded = true;
 	s->workers_wanted = s->config->workers > 0 ? s->config->workers : cpu_count();
 	rv = server_allocate(s);

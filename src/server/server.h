@@ -10,6 +10,7 @@
 struct config;
 struct inherited_sockets;
 struct log;
+struct program;
 struct server;
 
 /* What could not be done and why, for people, without "unproxy: " before it. */
@@ -31,6 +32,8 @@ struct server_options {
 	struct log *log;       /* borrowed until server_destroy() */
 	struct server_loader loader;
 	struct inherited_sockets *inherited; /* to be used before others are opened, or NULL */
+	const struct program *program; /* to be started on SIGUSR2; borrowed for good, or NULL */
+	const char *no_upgrade;        /* why it is NULL, for people; borrowed for good, or NULL */
 };
 
 /* Raise RLIMIT_NOFILE, resolve the upstreams and open every listener: what may take privileges.
@@ -51,7 +54,7 @@ int server_create(const struct server_options *options, struct server **ret,
 unsigned server_port(const struct server *s, unsigned index);
 
 /* Handle signals until SIGTERM or SIGINT, then drain: stop accepting, and let connections finish for
- * shutdown_timeout_ms. A second signal ends at once.
+ * shutdown_timeout_ms. A second signal ends at once. So it does once another process has taken over (SIGUSR2).
  * Returns true; or false if a worker is stuck in a name lookup that does not end: then the process has to end
  * without server_destroy() and exit(3), for both would wait for it. */
 bool server_run(struct server *s);

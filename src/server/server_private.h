@@ -19,14 +19,16 @@
 struct admin;
 struct config;
 struct file_watch;
+struct handover;
 struct log;
 struct log_buffer;
+struct program;
 struct transparent;
 struct watchdog;
 
 struct server {
 	uv_loop_t loop;
-	uv_signal_t signals[4];
+	uv_signal_t signals[5];
 	size_t signal_count;    /* handles that are open */
 	uv_async_t wake;        /* a worker is done, or server_stop() */
 	uv_timer_t timer;       /* shutdown_timeout_ms, then STUCK_MS */
@@ -37,7 +39,9 @@ struct server {
 	enum worker_phase phase; /* of all workers */
 	struct config *config;   /* the running one; a reference */
 	struct server_loader loader;
-	struct log *log; /* borrowed */
+	const struct program *program; /* for SIGUSR2; borrowed; NULL: see no_upgrade */
+	const char *no_upgrade;        /* why there is none, or NULL; borrowed */
+	struct log *log;               /* borrowed */
 	struct log_buffer *log_buffer;
 	struct admission process;           /* counts all connections */
 	struct transparent *transparent;    /* a reference; NULL unless a listener is */
@@ -53,10 +57,17 @@ struct server {
 	struct file_watch *watch; /* of the files that `config` was read from; NULL: none */
 	struct admin *admin;
 	struct watchdog *watchdog; /* NULL: systemd does not ask for it */
+	struct handover *handover; /* under way; NULL: none is */
+	bool upgrade_again;        /* one is to follow the reload */
+	bool handed_over;          /* another process serves in our place */
+	bool told_to_end;          /* after that */
 };
 
 /* Set the limits of the listeners, and of the process as a whole. */
 void server_set_limits(struct server *s);
+
+/* Accept no more, and let connections finish. */
+void server_drain(struct server *s, const char *why);
 
 /* Tell systemd that all is well. */
 void server_notify_status(const struct server *s);

@@ -20,6 +20,7 @@ from processes import directory
 
 def pytest_configure(config):
     limits.allow_many_descriptors()
+    limits.adopt_orphans()
 
 
 def pytest_sessionstart(session):

@@ -14,9 +14,11 @@ import time
 from pathlib import Path
 
 from limits import DEADLINE
-from processes import supervised
+from processes import supervised, wait_until
 
 BINARY = Path(os.environ.get("UNPROXY", Path(__file__).parents[2] / "build/unproxy")).resolve()
+
+TAKEN_OVER = re.compile(r"SIGUSR2: process (\d+) has taken over: ")
 
 LISTENING = re.compile(r"listening on (\S+), upstream")
 
@@ -41,6 +43,33 @@ def matches(record, fields):
     return all(record.get(key) == value for key, value in fields.items())
 
 
+class Orphan:
+    """A process that somebody else started and left behind: what Popen is for our own. It comes to us when its parent has
+    ended (limits.adopt_orphans)."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.returncode = None
+
+    def poll(self):
+        with contextlib.suppress(ChildProcessError):  # it is not ours yet
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self, timeout=DEADLINE):
+        wait_until(lambda: self.poll() is not None, f"process {self.pid} has ended", timeout)
+        return self.returncode
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
+
+
 class Daemon:
     """`unproxy` with @arguments, from when every listener has said its address.
 
@@ -58,6 +87,7 @@ class Daemon:
             env={**os.environ, **(environment or {})})
         os.close(writer)
         self.pid = self.process.pid
+        self.before = []  # processes that have handed over
         self.records = []  # JSON lines
         self.other = []    # lines that are no JSON
         self.plain_text = plain_text
@@ -177,13 +207,26 @@ class Daemon:
         self._reader.join()
         return status
 
+    def hand_over(self, wait=True):
+        """SIGUSR2: from now on this is the process that has taken over; the one before has ended, unless not @wait."""
+        taken_over = {"event": "stopping"}
+        count = len(self.find(**taken_over))
+        self.signal(signal.SIGUSR2)
+        line = self.wait_for_records(count + 1, **taken_over)[-1]
+        self.before.append(self.process)
+        self.process = Orphan(int(TAKEN_OVER.match(line["message"]).group(1)))
+        self.pid = self.process.pid
+        if wait:
+            assert self.before[-1].wait(DEADLINE) == 0
+
     def terminate(self):
         self.signal(signal.SIGTERM)
 
     def kill(self):
         """For when nothing else is to be expected of it any more."""
-        self.process.kill()
-        self.process.wait()
+        for process in [*self.before, self.process]:
+            process.kill()
+            process.wait()
         self._reader.join()
         self._output.close()
 
@@ -194,6 +237,8 @@ class Daemon:
                 died = self.process.poll()
                 assert died is None, f"unproxy died with {died}; {self._last_output()}"
                 self.terminate()
+                for process in self.before:
+                    assert process.wait(DEADLINE) == 0
                 status = self.wait()
                 assert status == 0, f"unproxy ended with {status}; {self._last_output()}"
             complaints = [line for line in self.other

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: MIT
 """How long and how much: the numbers that a slow build or a small machine may change."""
 
+import ctypes
 import os
 import resource
+
+PR_SET_CHILD_SUBREAPER = 36
 
 # UNPROXY_TEST_SLOW=1 is for sanitizer and valgrind builds: every tolerance grows by this factor.
 SLOW = 4 if os.environ.get("UNPROXY_TEST_SLOW") == "1" else 1
@@ -24,6 +27,11 @@ def allow_many_descriptors():
     """Raise our own soft limit: the test holds the client side of every connection."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def adopt_orphans():
+    """What a program that we started leaves behind becomes our child, whose end we can wait for."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def descriptors_allowed():
