@@ -25,7 +25,7 @@ run: all
 	@build/unproxy demo --once
 
 test:
-	@.ci/install test
+	@.ci/install test containers
 	@tests/run_all
 
 test-containers:

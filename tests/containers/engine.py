@@ -147,6 +147,10 @@ class Engine:
             runtime = "docker"
             cgroup_manager = "cgroupfs"
             events_logger = "none"
+            tmp_dir = "{path}/tmp"
+            volume_path = "{path}/volumes"
+            [network]
+            network_config_dir = "{path}/networks"
             [engine.runtimes]
             docker = ["{path}/docker"]
             containerd = ["{path}/containerd"]
@@ -154,11 +158,7 @@ class Engine:
         self.environment = {**os.environ, "CONTAINERS_CONF": str(config), "TMPDIR": str(path)}
 
     def command(self, program, *arguments):
-        own = {"root": "root", "runroot": "run"}
-        if program == "podman":
-            own |= {"tmpdir": "tmp", "volumepath": "volumes", "network-config-dir": "networks"}
-        return [program, *(f"--{option}={self.path}/{name}" for option, name in own.items()),
-                *map(str, arguments)]
+        return [program, f"--root={self.path}/root", f"--runroot={self.path}/run", *map(str, arguments)]
 
     def run(self, program, *arguments, timeout=DEADLINE * 4, **options):
         return output_of(self.command(program, *arguments), timeout, env=self.environment,

@@ -82,8 +82,9 @@ def compose(engine, ends):
         namespace = ends.enter_context(contextlib.closing(Namespace()))
         namespace.set("net.ipv4.ip_forward", 1)
         project = Compose(engine, namespace, file)
-        service = project.inside(*engine.command("podman", "system", "service", "--time=0",
-                                                 f"unix://{project.socket}"))
+        service = project.inside(
+            "env", f"CONTAINERS_CONF={engine.environment['CONTAINERS_CONF']}",
+            *engine.command("podman", "system", "service", "--time=0", f"unix://{project.socket}"))
         ends.enter_context(running(service, lambda output: project.socket.exists()))
         ends.callback(engine.remove_containers)
         ends.enter_context(health_checks(project))
