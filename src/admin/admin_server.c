@@ -119,7 +119,6 @@ void admin_server_use(struct admin_server *a, struct admin_listening *l)
 {
 	admin_listening_close(a->listening);
 	a->listening = l;
-	uv_timer_stop(&a->resume);
 	admin_server_watch(a);
 }
 

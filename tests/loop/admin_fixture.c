@@ -171,14 +171,17 @@ void admin_fixture_ask_for_later(struct admin_fixture *f, struct test_peer *p)
 	test_loop_until(&f->loop, admin_fixture_was_asked, f, "the request");
 }
 
-void admin_fixture_expect_end(struct admin_fixture *f, struct test_peer *p)
+size_t admin_fixture_expect_end(struct admin_fixture *f, struct test_peer *p)
 {
 	static char piece[MEGABYTE];
+	size_t size = 0;
 	ssize_t n;
 
 	do {
 		test_loop_until_ready(&f->loop, p->fd, POLLIN, "the end");
 		n = recv(p->fd, piece, sizeof piece, 0);
+		size += n > 0 ? (size_t)n : 0;
 	} while (n > 0);
 	test_peer_close(p);
+	return size;
 }

@@ -56,8 +56,8 @@ void admin_fixture_expect(struct admin_fixture *f, struct test_peer *p, const ch
 			  const char *body);
 void admin_fixture_expect_hello(struct admin_fixture *f, struct test_peer *p);
 
-/* Take what comes until the end, in whatever way it ends, and close. */
-void admin_fixture_expect_end(struct admin_fixture *f, struct test_peer *p);
+/* Take what comes until the end, in whatever way it ends, and close. Returns the bytes. */
+size_t admin_fixture_expect_end(struct admin_fixture *f, struct test_peer *p);
 
 /* A client that sends so many bytes, and takes the answer. */
 void admin_fixture_exchange(struct admin_fixture *f, const char *bytes, size_t size,

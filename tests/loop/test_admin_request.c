@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-#include "admin/http_request.h"
+#include "admin/admin_request.h"
 #include "lib/test_loop.h"
 #include "loop/admin_fixture.h"
 
@@ -112,6 +112,19 @@ static void test_a_proxy_header_in_front_is_skipped(void **state)
 			       "400 Bad Request\n");
 }
 
+static void test_only_one_header_is_skipped(void **state)
+{
+	struct admin_fixture *f = *state;
+	struct test_peer p;
+
+	admin_fixture_start(f, NEVER);
+	admin_fixture_connect(f, &p);
+	test_peer_send(&p, LOCAL, sizeof LOCAL - 1);
+	test_loop_settle(&f->loop);
+	test_peer_send(&p, LOCAL GET, sizeof LOCAL GET - 1);
+	admin_fixture_expect(f, &p, "HTTP/1.1 400 ", "400 Bad Request\n");
+}
+
 /* The header does not count, but has to fit. */
 static void test_the_longest_header_and_the_longest_request_fit(void **state)
 {
@@ -142,15 +155,20 @@ static void test_what_follows_a_request_is_dropped(void **state)
 	assert_int_equal(f->asked, 1);
 }
 
-/* It gets its answer, not a reset, although it sent all before it read. */
+/* It gets its answer, not a reset, although it sends all before it reads. The kernel does not take it all at once. */
 static void test_a_megabyte_of_request_is_refused_in_order(void **state)
 {
+	const int small = 16384;
 	struct admin_fixture *f = *state;
 	char *bytes = malloc(MEGABYTE);
+	struct test_peer p;
 
 	memset(bytes, 'x', MEGABYTE);
 	admin_fixture_start(f, NEVER);
-	admin_fixture_exchange(f, bytes, MEGABYTE, "HTTP/1.1 414 ", "414 URI Too Long\n");
+	admin_fixture_connect(f, &p);
+	setsockopt(p.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+	test_peer_send(&p, bytes, MEGABYTE);
+	admin_fixture_expect(f, &p, "HTTP/1.1 414 ", "414 URI Too Long\n");
 	free(bytes);
 }
 
@@ -212,6 +230,21 @@ static void test_an_answer_may_come_later(void **state)
 	admin_fixture_start(f, NEVER);
 	admin_fixture_ask_for_later(f, &p);
 	admin_fixture_get(f); /* others do not wait for it */
+	admin_fixture_answer(f->later[0]);
+	f->later_count = 0;
+	admin_fixture_expect_hello(f, &p);
+}
+
+/* It has no more to say, but listens. */
+static void test_fin_may_come_before_the_answer(void **state)
+{
+	struct admin_fixture *f = *state;
+	struct test_peer p;
+
+	admin_fixture_start(f, NEVER);
+	admin_fixture_ask_for_later(f, &p);
+	test_peer_shutdown(&p);
+	test_loop_settle(&f->loop);
 	admin_fixture_answer(f->later[0]);
 	f->later_count = 0;
 	admin_fixture_expect_hello(f, &p);
@@ -310,6 +343,36 @@ static void test_a_client_who_does_not_take_its_answer_is_closed(void **state)
 	test_peer_close(&p);
 }
 
+static bool has_time_passed(void *data)
+{
+	const struct admin_request *r = data;
+
+	return uv_timer_get_due_in(&r->deadline) < NEVER - SOON;
+}
+
+/* The handler and the client have their own time, however long the request took. */
+static void test_every_step_has_its_own_deadline(void **state)
+{
+	struct admin_fixture *f = *state;
+	struct admin_request *r;
+	struct test_peer p;
+
+	admin_fixture_start(f, NEVER);
+	admin_fixture_connect(f, &p);
+	test_peer_send_text(&p, "GET /");
+	test_loop_settle(&f->loop);
+	r = container_of(f->server->requests[ADMIN_READ].next, struct admin_request, link);
+	test_loop_until(&f->loop, has_time_passed, r, "some time");
+	test_peer_send_text(&p, "later HTTP/1.0\r\n\r\n");
+	test_loop_until(&f->loop, admin_fixture_was_asked, f, "the request");
+	assert_false(has_time_passed(r));
+	test_loop_until(&f->loop, has_time_passed, r, "some time");
+	admin_fixture_answer(r);
+	f->later_count = 0;
+	assert_false(has_time_passed(r));
+	admin_fixture_expect_hello(f, &p);
+}
+
 /* It has its answer; whether it closes is its own affair. */
 static void test_a_client_who_does_not_close_is_closed(void **state)
 {
@@ -343,6 +406,7 @@ int main(void)
 		TEST(test_errors_are_explained),
 		TEST(test_a_request_may_come_byte_by_byte),
 		TEST(test_a_proxy_header_in_front_is_skipped),
+		TEST(test_only_one_header_is_skipped),
 		TEST(test_the_longest_header_and_the_longest_request_fit),
 		TEST(test_what_follows_a_request_is_dropped),
 		TEST(test_a_megabyte_of_request_is_refused_in_order),
@@ -350,11 +414,13 @@ int main(void)
 		TEST(test_a_large_answer_arrives_whole),
 		TEST(test_a_client_may_send_fin_behind_its_request),
 		TEST(test_an_answer_may_come_later),
+		TEST(test_fin_may_come_before_the_answer),
 		TEST(test_the_client_may_have_gone_by_then),
 		TEST(test_the_server_may_have_gone_by_then),
 		TEST(test_a_client_who_does_not_ask_is_closed),
 		TEST(test_a_client_who_drips_is_closed),
 		TEST(test_a_client_who_does_not_take_its_answer_is_closed),
+		TEST(test_every_step_has_its_own_deadline),
 		TEST(test_a_client_who_does_not_close_is_closed),
 		TEST(test_a_client_whose_answer_does_not_come_is_closed),
 	};

@@ -16,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "admin/admin_request.h"
 #include "lib/test_fault.h"
 #include "lib/test_loop.h"
 #include "loop/admin_fixture.h"
@@ -155,7 +156,7 @@ static void test_answers_that_nobody_takes_are_bounded(void **state)
 	}
 	assert_true(admin_fixture_receive(f, &p[1]) > f->page_size);
 	assert_true(admin_fixture_receive(f, &p[2]) > f->page_size);
-	admin_fixture_expect_end(f, &p[0]);
+	assert_true(admin_fixture_expect_end(f, &p[0]) < f->page_size);
 	/* One that is larger than all of them may be has to itself what there is. */
 	f->page_size = ADMIN_ANSWERS_MAX + 1;
 	admin_fixture_connect(f, &p[0]);
@@ -193,6 +194,32 @@ static void test_answers_given_in_a_row_are_bounded(void **state)
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
 		admin_fixture_expect_end(f, &p[i]);
+}
+
+/* Only what the kernel has not taken counts: these two do not close, but have what they wanted. */
+static void test_answers_that_were_taken_are_forgotten(void **state)
+{
+	struct admin_fixture *f = *state;
+	struct test_peer p[2];
+
+	admin_fixture_start(f, NEVER);
+	for (unsigned i = 0; i < 2; i++) {
+		size_t size = 0;
+
+		admin_fixture_connect(f, &p[i]);
+		test_peer_send_text(&p[i], "GET /large HTTP/1.0\r\n\r\n");
+		while (size < f->page_size) {
+			static char piece[MEGABYTE];
+
+			test_loop_until_ready(&f->loop, p[i].fd, POLLIN, "the answer");
+			size += test_peer_receive_some(&p[i], piece, sizeof piece);
+		}
+		test_loop_settle(&f->loop);
+		assert_int_equal(f->server->answer_bytes, 0);
+		assert_int_equal(f->server->count, i + 1);
+	}
+	test_peer_close(&p[0]);
+	test_peer_close(&p[1]);
 }
 
 /* --- the listening socket --- */
@@ -319,6 +346,7 @@ int main(void)
 		TEST(test_who_does_not_take_his_answer_makes_room),
 		TEST(test_answers_that_nobody_takes_are_bounded),
 		TEST(test_answers_given_in_a_row_are_bounded),
+		TEST(test_answers_that_were_taken_are_forgotten),
 		TEST(test_the_socket_can_be_changed_under_way),
 		TEST(test_what_is_no_socket_is_refused_and_the_old_one_stays),
 		TEST(test_a_socket_that_is_not_used_after_all_is_closed),

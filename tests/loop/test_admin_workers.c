@@ -290,9 +290,11 @@ static void test_a_worker_that_does_not_answer_is_told_of(void **state)
 	expect(f, 1, "HTTP/1.1 503 ", ": a worker does not answer\n");
 	let_work(f, 1);
 	test_loop_settle(&f->server.loop);
+	ask(f, 1);
 	ask(f, 2);
 	let_work(f, 0);
 	let_work(f, 1);
+	expect(f, 1, "HTTP/1.1 200 ", EMPTY);
 	expect(f, 2, "HTTP/1.1 200 ", EMPTY);
 }
 
