@@ -13,7 +13,7 @@ import pytest
 from daemon import BINARY, listener_config
 from limits import CLOCK_MS, DEADLINE
 from peer import Backend, split
-from processes import free_port
+from processes import free_port, wait_until
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 NOT_READY = (b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\r\n"
@@ -212,6 +212,20 @@ def test_argument_is_stronger_than_the_environment(health, backend):
     process = health(backend.address, env={"UNPROXY_CONFIG": "{"})
     answer(backend, OK)
     assert outcome(process) == (0, "", "")
+
+
+def test_asks_the_real_one(health, unproxy, tmp_path):
+    """Alive, and ready only when its application is."""
+    port, admin = free_port(), f"[::]:{free_port()}"
+    unproxy(f"127.0.0.1:{port}", settings={"admin": {"listen": admin}},
+            upstream_check={"interval_ms": 50})
+    config = tmp_path / "unproxy.json"
+    assert outcome(health("-c", config)) == (0, "", "")
+    status, out, err = outcome(health("-c", config, "--ready"))
+    assert (status, "status 503" in err) == (1, True)
+    assert json.loads(out)
+    with socket.create_server(("127.0.0.1", port)):
+        wait_until(lambda: outcome(health("-c", config, "--ready")) == (0, "", ""), "readiness")
 
 
 def test_configuration_without_an_admin_address(health, tmp_path):
