@@ -213,11 +213,12 @@ class Engine:
         finally:
             running.close()
 
-    def remove_containers(self):
-        """All, also such as share the network of others, which must go first."""
+    def remove_containers(self, prefix=()):
+        """All, also such as share the network of others, which must go first. @prefix is a command that runs podman
+        where their networks were made: it cleans up after them."""
         for _ in range(2):
             for name in self.podman("ps", "--all", "--quiet").split():
-                subprocess.run(self.command("podman", "rm", "--force", "--time", "0", name),
+                subprocess.run([*prefix, *self.command("podman", "rm", "--force", "--time", "0", name)],
                                env=self.environment, capture_output=True)
 
     def close(self):

@@ -86,7 +86,7 @@ def compose(engine, ends):
             "env", f"CONTAINERS_CONF={engine.environment['CONTAINERS_CONF']}",
             *engine.command("podman", "system", "service", "--time=0", f"unix://{project.socket}"))
         ends.enter_context(running(service, lambda output: project.socket.exists()))
-        ends.callback(engine.remove_containers)
+        ends.callback(engine.remove_containers, project.inside())
         ends.enter_context(health_checks(project))
         # The client with the others: for `run`, this Compose wants the networks to be as Docker describes them.
         project("--profile", "client", "up", "--no-build", "--detach")

@@ -17,7 +17,8 @@ def test_from_nothing_to_the_clients_address(engine, ends, tmp_path):
     namespace = ends.enter_context(contextlib.closing(Namespace()))
     namespace.set("net.ipv4.ip_forward", 1)
     engine.podman("tag", image_of("postgres"), "localhost/postgres:17")
-    ends.callback(engine.remove_containers)
+    inside = ["nsenter", f"--net=/proc/{namespace.pid}/ns/net"]
+    ends.callback(engine.remove_containers, inside)
     docker = tmp_path / "docker"
     # The image is there already.
     docker.write_text('#!/bin/sh\n[ "$1" = build ] || exec ' + " ".join(engine.command("podman")) + ' "$@"\n')
@@ -25,8 +26,7 @@ def test_from_nothing_to_the_clients_address(engine, ends, tmp_path):
 
     def run(commands):
         done = subprocess.run(
-            ["nsenter", f"--net=/proc/{namespace.pid}/ns/net", "sh", "-euc", commands], text=True,
-            cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True,
+            [*inside, "sh", "-euc", commands], text=True, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True,
             env={**engine.environment, "PATH": f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin",
                  "POSTGRES_PASSWORD": "not a secret"})
         assert done.returncode == 0, done.stderr
