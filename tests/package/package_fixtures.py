@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Fixtures: the package, and machines to install it on."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -8,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+import load
 from machine import machine
 from netns import network_of
-from peer import Echo
-from processes import directory
+from processes import directory, free_port, listening_on, running
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,8 +66,20 @@ def installed(empty_machine, deb):
 
 
 @pytest.fixture
-def echo(installed):
-    """An application on that machine."""
-    server = Echo()
-    yield server
-    server.close()
+def application(installed):
+    """The address of one on that machine, which echoes."""
+    port = free_port()
+    with running([load.TOOLS / "bench_backend", port, 1], listening_on(port)):
+        yield f"127.0.0.1:{port}"
+
+
+@pytest.fixture
+def start_load(installed):
+    """Short connections to a port of that machine: start_load(PORT) is a load.Load."""
+    with contextlib.ExitStack() as ends:
+        def start(port):
+            started = load.Load(port)
+            ends.callback(started.close)
+            return started
+
+        yield start

@@ -72,7 +72,7 @@ def test_purge_leaves_nothing(empty_machine, deb):
     assert "/usr/bin/unproxy" in empty_machine.added_files()
     configure(empty_machine, "127.0.0.1:9", listen=f"[::]:{PORT}",
               settings={"log": {"output": "/var/log/unproxy/log"}})
-    empty_machine.run("systemctl", "start", "unproxy.socket", "unproxy-routes.service")
+    empty_machine.run("systemctl", "start", "unproxy.socket", "unproxy.service", "unproxy-routes.service")
     empty_machine.run("systemctl", "enable", "unproxy.socket", "unproxy-routes.service")
     empty_machine.run("apt-get", "--yes", "remove", "unproxy")
     for unit in ("unproxy.service", "unproxy.socket", "unproxy-routes.service"):
