@@ -18,8 +18,8 @@ struct reload_results {
 };
 
 /* Load and apply; the log says what came of it. @why is a static text for it, such as "SIGHUP". If one is under way,
- * the next follows as soon as that is done, once; or if a handover to another program is, as soon as that has failed. Not
- * while the server drains. */
+ * the next follows as soon as that is done, once; or if a handover to another program is, as soon as that has failed; if it
+ * does not, that program is asked to. Not while the server drains. */
 void reload_start(struct server *s, const char *why);
 
 /* The server is to drain. One that waits for names is given up; it is over, and s->reload NULL, as soon as the resolver

@@ -5,9 +5,10 @@
  * What can go wrong:
  * - The new program comes to nothing: this one goes on as if it had not been asked.
  * - A reload is asked for meanwhile: it waits, for the new program has its sockets from what runs now. If that comes to
- *   nothing, the reload follows. */
+ *   nothing, the reload follows; otherwise the new program is asked for it. */
 #include "server/upgrade.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +106,8 @@ static void upgrade_succeed(struct server *s, pid_t pid)
 	s->handed_over = true;
 	watchdog_stop(s->watchdog);
 	notify_main_pid(pid);
+	if (s->reload_again != NULL)
+		kill(pid, SIGHUP); /* it may have read the configuration before */
 	for (size_t i = 0; i < s->listener_count; i++)
 		s->listeners[i]->file_stays = true;
 	admin_hand_over(s->admin);

@@ -466,6 +466,19 @@ def test_a_reload_waits_for_what_comes_of_it(service, waiting, converse, connect
     assert connect(daemon).was_reset()
 
 
+def test_a_reload_is_for_who_has_taken_over(service, waiting, backend):
+    """He may have read the configuration before it was changed."""
+    daemon = service.start(listener_config(backend.address))
+    pid, go_on = waiting()
+    daemon.signal(signal.SIGUSR2)
+    started = pid()
+    daemon.signal(signal.SIGHUP)
+    go_on()
+    daemon.wait_for_records(1, event="reload", level="info")
+    os.kill(started, signal.SIGTERM)
+    assert daemon.wait() == 0
+
+
 def test_the_old_process_does_not_hurry_when_both_are_told_to_end(service, converse, backend):
     """As `systemctl stop` does, while it lets its connections finish."""
     daemon = service.start(listener_config(backend.address))
