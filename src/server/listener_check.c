@@ -4,7 +4,8 @@
  * What can go wrong:
  * - It says that the upstream is down: every worker is told to shut the listener, if that is configured, and to reopen it
  *   later.
- * - There is no memory to tell them: it stays as it is until the health changes again. */
+ * - There is no memory to tell them: it stays as it is until the health changes again.
+ * - Another program is about to take over: it is not shut until that has come to nothing. */
 #include "server/listener_check.h"
 
 #include <errno.h>
@@ -65,12 +66,10 @@ static struct worker_update **make_updates(struct server *s, const struct server
 	return updates;
 }
 
-static void shut_or_reopen(struct server *s, struct server_listener *l, bool shut)
+static void tell_workers(struct server *s, struct server_listener *l, bool shut)
 {
 	struct worker_update **updates;
 
-	if (shut == l->shut || s->phase != WORKER_SERVE)
-		return;
 	updates = make_updates(s, l, shut ? WORKER_SHUT_LISTENER : WORKER_REOPEN_LISTENER);
 	if (updates == NULL) {
 		log_message(s->log_buffer, LOG_ERROR, "upstream",
@@ -82,6 +81,13 @@ static void shut_or_reopen(struct server *s, struct server_listener *l, bool shu
 		worker_update_post(updates[i]);
 	free(updates);
 	l->shut = shut;
+}
+
+/* A program that is about to take over expects the sockets to listen. */
+static void shut_or_reopen(struct server *s, struct server_listener *l, bool shut)
+{
+	if (shut != l->shut && s->phase == WORKER_SERVE && !(shut && s->handover != NULL))
+		tell_workers(s, l, shut);
 }
 
 /* As long as nothing is known, it stays as it is. */
@@ -190,6 +196,17 @@ int listener_check_apply(struct server *s, struct server_listener *l)
 		l->check = check_create(s, l);
 	shut_or_reopen(s, l, is_to_be_shut(l));
 	return is_wanted && l->check == NULL ? -ENOMEM : 0;
+}
+
+void listener_check_after_handover(struct server *s, struct server_listener *l)
+{
+	if (is_to_be_shut(l))
+		tell_workers(s, l, true);
+}
+
+void listener_check_let_go(struct server *s, struct server_listener *l)
+{
+	shut_or_reopen(s, l, false);
 }
 
 void listener_check_stop(struct server_listener *l)

@@ -16,6 +16,14 @@ struct server_listener;
  * checking, or check no more. The workers serve. Returns 0, or -ENOMEM without a check. */
 int listener_check_apply(struct server *s, struct server_listener *l) MUST_CHECK;
 
+/* A program that was to take over came to nothing, and may have made the sockets listen: if @l is to refuse connections, it
+ * does so again. */
+void listener_check_after_handover(struct server *s, struct server_listener *l);
+
+/* We are about to drain, and nobody follows yet. If @l refuses connections, its sockets listen again: systemd may hold them,
+ * and takes one that does not for broken. */
+void listener_check_let_go(struct server *s, struct server_listener *l);
+
 /* Check no more; whether it accepts stays as it is. The loop must still run for callbacks. Idempotent. */
 void listener_check_stop(struct server_listener *l);
 

@@ -86,6 +86,12 @@ static void server_unlink_sockets(struct server *s)
 		server_listener_unlink(s->listeners[i]);
 }
 
+static void server_let_sockets_go(struct server *s)
+{
+	for (size_t i = 0; i < s->listener_count; i++)
+		listener_check_let_go(s, s->listeners[i]);
+}
+
 static void server_stop_checks(struct server *s)
 {
 	for (size_t i = 0; i < s->listener_count; i++)
@@ -94,8 +100,10 @@ static void server_stop_checks(struct server *s)
 
 void server_drain(struct server *s, const char *why)
 {
-	if (!s->handed_over)
+	if (!s->handed_over) {
 		notify_stopping();
+		server_let_sockets_go(s);
+	}
 	upgrade_cancel(s);
 	auto_reload_stop(s);
 	reload_cancel(s);

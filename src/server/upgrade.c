@@ -17,6 +17,7 @@
 #include "server/admin.h"
 #include "server/handover.h"
 #include "server/inherited_socket.h"
+#include "server/listener_check.h"
 #include "server/notify.h"
 #include "server/program.h"
 #include "server/server_private.h"
@@ -94,6 +95,8 @@ static void upgrade_fail(struct server *s, const char *why)
 	const char *reload = s->reload_again;
 
 	upgrade_report_failure(s, why);
+	for (size_t i = 0; i < s->listener_count; i++)
+		listener_check_after_handover(s, s->listeners[i]);
 	s->reload_again = NULL;
 	if (reload != NULL)
 		reload_start(s, reload);

@@ -19,7 +19,7 @@ from activation import passing
 from daemon import BINARY, listener_config
 from netns import Namespace
 from peer import Backend, open_peer
-from processes import directory, output_of, wait_until
+from processes import directory, free_port, is_listening, output_of, wait_until
 from test_notify import Systemd
 
 pytestmark = pytest.mark.threads
@@ -365,6 +365,18 @@ def test_a_configuration_that_is_refused_leaves_the_old_one_serving(service, con
         assert "before it served" in failure(daemon, before + 1)
         exchange(*converse(f"unix:{path}"))  # its file is still there
     assert any("192.0.2.1" in line for line in daemon.other)
+
+
+def test_a_port_that_refuses_connections_does_so_again(service, backend):
+    """While its application is down: the new program has made it listen."""
+    down = listener_config(f"127.0.0.1:{free_port()}", listen=f"127.0.0.1:{free_port()}",
+                           upstream_check={"interval_ms": 20, "close_listener": True})
+    daemon = service.start(down, options={"plain_text": True})
+    wait_until(lambda: not is_listening(daemon.port), "it refuses connections")
+    service.configure(down, listener_config(backend.address, name="b", listen="192.0.2.1:1"))
+    daemon.signal(signal.SIGUSR2)
+    assert "ended with status 1 before it served" in failure(daemon)
+    wait_until(lambda: not is_listening(daemon.port), "it refuses them again")
 
 
 @needs_root

@@ -14,7 +14,7 @@ from activation import passing
 from daemon import BINARY, listener_config
 from limits import DEADLINE
 from peer import join
-from processes import free_port, is_listening
+from processes import free_port, is_listening, wait_until
 
 SOMEBODY_ELSE = "1"
 
@@ -150,6 +150,17 @@ def test_the_file_of_a_unix_socket_outlives_us(unproxy, connect, backend, listen
     assert daemon.wait() == 0
     assert socket_path.exists()
     connect(f"unix:{socket_path}")
+
+
+def test_a_socket_that_refuses_connections_listens_when_we_have_ended(unproxy, listening):
+    """systemd takes one that does not for broken, and closes it."""
+    sock = listening(port=free_port())
+    daemon = unproxy(f"127.0.0.1:{free_port()}", listen=place_of(sock), options=passing(sock),
+                     upstream_check={"interval_ms": 20, "close_listener": True})
+    wait_until(lambda: not is_listening(daemon.port), "it refuses connections")
+    daemon.terminate()
+    assert daemon.wait() == 0
+    assert is_listening(daemon.port)
 
 
 def test_the_admin_endpoint_can_be_passed_as_well(unproxy, backend, listening):
