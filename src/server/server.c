@@ -4,6 +4,7 @@
  * passes it. SIGTERM or SIGINT drains; when every worker is done, server_run() returns.
  *
  * What can go wrong:
+ * - The resolver does not answer: SIGTERM and SIGINT do not wait for it.
  * - A name does not resolve, an address cannot be listened on, a thread cannot be started: say which
  *   and why, close what was opened, start nothing.
  * - Connections outlast shutdown_timeout_ms, or a second signal comes: they are reset. */
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <uv.h>
 
@@ -86,12 +88,6 @@ static void server_unlink_sockets(struct server *s)
 		server_listener_unlink(s->listeners[i]);
 }
 
-static void server_let_sockets_go(struct server *s)
-{
-	for (size_t i = 0; i < s->listener_count; i++)
-		listener_check_let_go(s, s->listeners[i]);
-}
-
 static void server_stop_checks(struct server *s)
 {
 	for (size_t i = 0; i < s->listener_count; i++)
@@ -102,7 +98,8 @@ void server_drain(struct server *s, const char *why)
 {
 	if (!s->handed_over) {
 		notify_stopping();
-		server_let_sockets_go(s);
+		for (size_t i = 0; i < s->listener_count; i++)
+			listener_check_let_go(s, s->listeners[i]);
 	}
 	upgrade_cancel(s);
 	auto_reload_stop(s);
@@ -203,20 +200,17 @@ static void server_on_signal(uv_signal_t *handle, int number)
 	}
 }
 
-static int server_watch_signals(struct server *s)
+static int server_watch_signals(struct server *s, const int *numbers, size_t count)
 {
-	static const int numbers[ARRAY_SIZE(s->signals)] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1,
-							     SIGUSR2 };
-
-	signal(SIGPIPE, SIG_IGN); /* EPIPE is handled where it happens */
-	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
-		int rv = uv_signal_init(&s->loop, &s->signals[i]);
+	for (size_t i = 0; i < count; i++) {
+		uv_signal_t *handle = &s->signals[s->signal_count];
+		int rv = uv_signal_init(&s->loop, handle);
 
 		if (rv != 0)
 			return rv;
-		s->signals[i].data = s;
+		handle->data = s;
 		s->signal_count++;
-		rv = uv_signal_start(&s->signals[i], server_on_signal, numbers[i]);
+		rv = uv_signal_start(handle, server_on_signal, numbers[i]);
 		if (rv != 0)
 			return rv;
 	}
@@ -267,6 +261,7 @@ static int server_allocate(struct server *s)
 
 static int server_open_loop(struct server *s)
 {
+	static const int numbers[] = { SIGHUP, SIGUSR1, SIGUSR2 };
 	int rv = uv_loop_init(&s->loop);
 
 	if (rv != 0)
@@ -280,11 +275,35 @@ static int server_open_loop(struct server *s)
 	uv_async_init(&s->loop, &s->wake, server_on_wake);
 	uv_timer_init(&s->loop, &s->timer);
 	s->timer.data = s;
-	rv = server_watch_signals(s);
+	signal(SIGPIPE, SIG_IGN); /* EPIPE is handled where it happens */
+	rv = server_watch_signals(s, numbers, ARRAY_SIZE(numbers));
 	if (rv == 0)
 		rv = admin_create(s, &s->admin);
 	if (rv != 0)
 		server_close_loop(s);
+	return rv;
+}
+
+static void server_end_at_once(int number)
+{
+	(void)number;
+	_exit(EXIT_SUCCESS);
+}
+
+/* Wait for the resolver, for as long as it takes: an end comes first, for nothing is open that it would have to close. */
+static int server_resolve(struct server *s, struct server_error *reterr)
+{
+	static const int numbers[] = { SIGTERM, SIGINT };
+	int rv = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		signal(numbers[i], server_end_at_once);
+	for (size_t i = 0; rv == 0 && i < s->listener_count; i++)
+		rv = server_listener_resolve(s->listeners[i], &s->loop, reterr);
+	if (rv == 0)
+		return server_watch_signals(s, numbers, ARRAY_SIZE(numbers));
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		signal(numbers[i], SIG_DFL);
 	return rv;
 }
 
@@ -327,8 +346,7 @@ static int server_open_listeners(struct server *s, struct inherited_sockets *inh
 	for (size_t i = 0; rv == 0 && i < s->listener_count; i++) {
 		struct server_listener *l = s->listeners[i];
 
-		rv = server_listener_resolve(l, &s->loop, reterr);
-		if (rv == 0 && l->socket_count == 0)
+		if (l->socket_count == 0)
 			rv = server_listener_open(l, s->workers_wanted, reterr);
 	}
 	return rv;
@@ -519,7 +537,9 @@ int server_open(const struct server_options *options, struct server **ret,
 	}
 	reterr->text[0] = '\0';
 	s->fds = limits_raise_fds();
-	rv = server_open_listeners(s, options->inherited, reterr);
+	rv = server_resolve(s, reterr);
+	if (rv == 0)
+		rv = server_open_listeners(s, options->inherited, reterr);
 	if (rv != 0) {
 		if (reterr->text[0] == '\0')
 			snprintf(reterr->text, sizeof reterr->text, "cannot start: %s",

@@ -40,7 +40,7 @@ struct server_listener *server_listener_create(const struct listener_config *con
 
 int server_listener_resolve(struct server_listener *l, uv_loop_t *loop, struct server_error *reterr)
 {
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < (l->config->upstream_is_pair ? 2 : 1); i++) {
 		const struct endpoint *upstream = &l->config->upstream[i];
 		int rv = upstream_addresses_find(upstream, loop, &l->addresses[i]);
 
@@ -53,6 +53,8 @@ int server_listener_resolve(struct server_listener *l, uv_loop_t *loop, struct s
 		    l->config->name, upstream->text, uv_strerror(rv));
 		return rv;
 	}
+	if (!l->config->upstream_is_pair)
+		l->addresses[1] = l->addresses[0];
 	return 0;
 }
 

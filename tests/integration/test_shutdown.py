@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The end: what is open may finish, nothing new is taken, and it comes in time."""
 
+import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -118,6 +120,21 @@ def test_idle_daemon_ends_at_once(serve):
     daemon = serve(600000)
     daemon.terminate()
     assert daemon.wait() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="namespaces need root")
+def test_the_end_does_not_wait_for_a_resolver_that_is_silent(launch, tmp_path):
+    resolver = tmp_path / "resolv.conf"
+    resolver.write_text("nameserver 192.0.2.1\n")
+    script = ('ip link set lo up; ip route add 192.0.2.1 dev lo; '
+              f'mount --bind {resolver} /etc/resolv.conf; exec "$@"')
+    daemon = launch("run", "--listen", "127.0.0.1:0", "--upstream", "db.example.test:80",
+                    "--trust", "127.0.0.1", listeners=0,
+                    prefix=["unshare", "--mount", "--net", "sh", "-ec", script, "sh"])
+    sockets = Path(f"/proc/{daemon.pid}/net/udp")
+    wait_until(lambda: ":0035 " in sockets.read_text(), "it asks")
+    daemon.terminate()
+    assert daemon.wait() == 0  # 1: it did not resolve
 
 
 def test_hangup_disturbs_nobody(serve, conversation):
