@@ -3,14 +3,15 @@
  * accept beside us, and writes a byte into the pipe that it was given. From then on it is the one that serves.
  *
  * What can go wrong:
- * - It cannot be executed, or ends by itself (a configuration that it does not accept, a file that it may not read): the
- *   pipe or SIGCHLD tells.
+ * - It cannot be executed: a second pipe, which execve(2) closes, tells at once.
+ * - It ends by itself (a configuration that it does not accept, a file that it may not read): SIGCHLD tells.
  * - It neither serves nor ends: it is killed when its time is up.
  * - We are to stop meanwhile: it is told to as well. */
 #include "server/handover.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,9 +29,11 @@
 /* The new program finds the number of its end of the pipe there. */
 #define READY_VARIABLE "UNPROXY_READY_FD"
 
-/* What comes through the pipe: from the new program, or, with an errno behind it, from where it could not be run. */
+/* What the new program says there. */
 #define SAYS_READY 'R'
-#define SAYS_ERROR 'E'
+
+/* How long execve(2) may take, which other threads stand still for [ms]. */
+#define EXECUTE_MS 5000
 
 /* A new program that has closed the pipe has this long to end by itself [ms]. */
 #define END_MS 1000
@@ -61,7 +64,8 @@ struct spawn {
 	char *names;  /* "LISTEN_FDNAMES=…" */
 	int *fds;     /* duplicates, all above those that they become; the pipe's end is the last */
 	size_t count; /* of fds */
-	sigset_t signals; /* that were blocked */
+	int error_pipe[2]; /* execve(2) closes it; otherwise the errno comes */
+	sigset_t signals;  /* that were blocked */
 };
 
 /* --- what is prepared --- */
@@ -119,22 +123,39 @@ static int prepare_names(struct spawn *s, const struct handover_options *options
 	return 0;
 }
 
-/* Where they cannot be in the way of each other. */
+/* Where it is not in the way of those that the new program gets. Returns a negative errno without descriptors. */
+static int duplicate_above(const struct handover_options *options, int fd)
+{
+	int duplicate = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FD + (int)options->count + 1);
+
+	return duplicate >= 0 ? duplicate : -errno;
+}
+
 static int prepare_fds(struct spawn *s, const struct handover_options *options, int pipe_fd)
 {
-	int above = FIRST_FD + (int)options->count + 1;
-
 	s->fds = calloc(options->count + 1, sizeof *s->fds);
 	if (s->fds == NULL)
 		return -ENOMEM;
 	for (; s->count <= options->count; s->count++) {
 		int fd = s->count < options->count ? options->fds[s->count] : pipe_fd;
 
-		s->fds[s->count] = fcntl(fd, F_DUPFD_CLOEXEC, above);
+		s->fds[s->count] = duplicate_above(options, fd);
 		if (s->fds[s->count] < 0)
-			return -errno;
+			return s->fds[s->count];
 	}
 	return 0;
+}
+
+static int prepare_error_pipe(struct spawn *s, const struct handover_options *options)
+{
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC) != 0)
+		return -errno;
+	s->error_pipe[0] = fds[0];
+	s->error_pipe[1] = duplicate_above(options, fds[1]);
+	close(fds[1]);
+	return s->error_pipe[1] < 0 ? s->error_pipe[1] : 0;
 }
 
 static int spawn_init(struct spawn *s, const struct handover_options *options, int pipe_fd)
@@ -143,6 +164,8 @@ static int spawn_init(struct spawn *s, const struct handover_options *options, i
 
 	memset(s, 0, sizeof *s);
 	s->program = options->program;
+	s->error_pipe[0] = -1;
+	s->error_pipe[1] = -1;
 	strcpy(s->listen_pid, "LISTEN_PID=");
 	snprintf(s->listen_fds, sizeof s->listen_fds, "LISTEN_FDS=%zu", options->count);
 	snprintf(s->ready_fd, sizeof s->ready_fd, READY_VARIABLE "=%zu", FIRST_FD + options->count);
@@ -151,6 +174,8 @@ static int spawn_init(struct spawn *s, const struct handover_options *options, i
 		rv = prepare_environment(s);
 	if (rv == 0)
 		rv = prepare_fds(s, options, pipe_fd);
+	if (rv == 0)
+		rv = prepare_error_pipe(s, options);
 	return rv;
 }
 
@@ -158,6 +183,9 @@ static void spawn_fini(struct spawn *s)
 {
 	for (size_t i = 0; i < s->count; i++)
 		close(s->fds[i]);
+	for (int i = 0; i < 2; i++)
+		if (s->error_pipe[i] >= 0)
+			close(s->error_pipe[i]);
 	free(s->fds);
 	free(s->names);
 	free(s->environment);
@@ -189,8 +217,8 @@ static void child_write_pid(char *to, pid_t pid)
 
 _Noreturn static void child_run(struct spawn *s)
 {
-	char message[1 + sizeof(int)] = { SAYS_ERROR };
 	ssize_t written;
+	int error;
 
 	child_write_pid(s->listen_pid + strlen("LISTEN_PID="), getpid());
 	for (size_t i = 0; i < s->count; i++)
@@ -198,10 +226,23 @@ _Noreturn static void child_run(struct spawn *s)
 	capability_pass_on(CAPABILITY(CAP_NET_RAW)); /* the new program misses it, or does not */
 	child_reset_signals(&s->signals);
 	execve(s->program->path, s->program->arguments, s->environment);
-	memcpy(message + 1, &errno, sizeof errno);
-	written = write(FIRST_FD + (int)s->count - 1, message, sizeof message);
-	(void)written; /* then the exit status has to do */
+	error = errno;
+	written = write(s->error_pipe[1], &error, sizeof error);
+	(void)written;
 	_exit(127);
+}
+
+/* Wait until it is another program. Returns 0 or a negative errno. */
+static int spawn_wait(struct spawn *s)
+{
+	struct pollfd p = { .fd = s->error_pipe[0], .events = POLLIN };
+	int error;
+
+	close(s->error_pipe[1]); /* now only the child has it */
+	s->error_pipe[1] = -1;
+	if (poll(&p, 1, EXECUTE_MS) != 1)
+		return -ETIMEDOUT;
+	return read(s->error_pipe[0], &error, sizeof error) == sizeof error ? -error : 0;
 }
 
 /* Returns the child's number or a negative errno. */
@@ -209,15 +250,20 @@ static pid_t spawn_run(struct spawn *s)
 {
 	sigset_t all;
 	pid_t pid;
+	int rv;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &s->signals);
 	pid = fork();
 	if (pid == 0)
 		child_run(s);
-	pid = pid < 0 ? -errno : pid;
+	rv = pid < 0 ? -errno : spawn_wait(s);
+	if (pid > 0 && rv != 0) {
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
 	pthread_sigmask(SIG_SETMASK, &s->signals, NULL);
-	return pid;
+	return rv == 0 ? pid : rv;
 }
 
 /* --- waiting for it --- */
@@ -272,32 +318,18 @@ static void handover_on_late(uv_timer_t *timer)
 	kill(h->pid, SIGKILL); /* SIGCHLD follows */
 }
 
-/* Read what has come through the pipe. Returns false if nothing has yet. */
-static bool handover_read(struct handover *h, bool *ret_ready)
-{
-	char message[1 + sizeof(int)];
-	ssize_t size = read(h->fd, message, sizeof message);
-	int error;
-
-	*ret_ready = size > 0 && message[0] == SAYS_READY;
-	if (size == sizeof message && message[0] == SAYS_ERROR) {
-		memcpy(&error, message + 1, sizeof error);
-		snprintf(h->why, sizeof h->why, "cannot run %s: %s", h->path, strerror(error));
-	}
-	return size >= 0;
-}
-
 /* The end of the pipe without a word is that of a program that ends. */
 static void handover_on_message(uv_poll_t *pipe, int status, int events)
 {
 	struct handover *h = pipe->data;
-	bool is_ready;
+	char said = '\0';
+	ssize_t size = read(h->fd, &said, sizeof said);
 
 	(void)status;
 	(void)events;
-	if (!handover_read(h, &is_ready))
+	if (size < 0)
 		return;
-	if (is_ready) {
+	if (said == SAYS_READY) {
 		handover_end(h, NULL);
 		return;
 	}
@@ -328,14 +360,11 @@ static void handover_describe_end(struct handover *h, int status)
 static void handover_on_child(uv_signal_t *signal_handle, int number)
 {
 	struct handover *h = signal_handle->data;
-	bool is_ready;
 	int status;
 
 	(void)number;
 	if (waitpid(h->pid, &status, WNOHANG) != h->pid)
 		return;
-	if (h->why[0] == '\0')
-		handover_read(h, &is_ready); /* it may have said why it cannot be run */
 	if (h->why[0] == '\0')
 		handover_describe_end(h, status);
 	handover_end(h, h->why);

@@ -36,8 +36,9 @@ struct handover_options {
 };
 
 /* Start the program as we were started: arguments, environment, working directory, standard descriptors, signals; with
- * CAP_NET_RAW if we have it. Returns 0: @cb runs later, once, unless handover_cancel() comes before. Returns a negative
- * errno with the reason in @reterr: nothing was started. */
+ * CAP_NET_RAW if we have it. No other thread may close a descriptor that is in an epoll(7) set meanwhile. Returns 0: it
+ * runs, and @cb is called later, once, unless handover_cancel() comes before. Returns a negative errno with the reason
+ * in @reterr: nothing was started. */
 int handover_start(const struct handover_options *options, struct handover **ret,
 		   char reterr[static HANDOVER_ERROR_MAX]) MUST_CHECK;
 

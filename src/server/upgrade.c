@@ -2,12 +2,16 @@
 /* Happy path: all listening sockets, and that of the admin endpoint, are passed on (handover.c). Both programs accept
  * until the new one says that it serves; then this one drains, and leaves the files of unix sockets where they are.
  *
+ * No worker may close a descriptor between fork(2) and execve(2): the child has them all for that long, and what is closed
+ * here while it is open there goes on being reported by epoll(7). So they stand still.
+ *
  * What can go wrong:
  * - The new program comes to nothing: this one goes on as if it had not been asked.
  * - A reload is asked for meanwhile: it waits, for the new program has its sockets from what runs now. If that comes to
  *   nothing, the reload follows; otherwise the new program is asked for it. */
 #include "server/upgrade.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +25,7 @@
 #include "server/notify.h"
 #include "server/program.h"
 #include "server/server_private.h"
+#include "server/standstill.h"
 #include "server/watchdog.h"
 
 /* The name of a socket with nothing to remove, or whose file is somebody else's. */
@@ -143,6 +148,22 @@ static const char *upgrade_refusal(const struct server *s)
 	return NULL;
 }
 
+static int upgrade_hand_over(struct server *s, const struct handover_options *options,
+			     char reterr[static HANDOVER_ERROR_MAX])
+{
+	struct standstill *standstill;
+	int rv = standstill_begin(s, &standstill);
+
+	if (rv != 0) {
+		snprintf(reterr, HANDOVER_ERROR_MAX, "%s",
+			 rv == -ETIMEDOUT ? "a worker is stuck" : strerror(-rv));
+		return rv;
+	}
+	rv = handover_start(options, &s->handover, reterr);
+	standstill_end(standstill);
+	return rv;
+}
+
 static void upgrade_run(struct server *s)
 {
 	struct upgrade_sockets sockets;
@@ -154,13 +175,13 @@ static void upgrade_run(struct server *s)
 		.data = s,
 	};
 	char why[HANDOVER_ERROR_MAX] = "out of memory";
-	int rv = -1;
+	int rv = -ENOMEM;
 
 	if (sockets_init(&sockets, s)) {
 		options.fds = sockets.fds;
 		options.names = sockets.names;
 		options.count = sockets.count;
-		rv = handover_start(&options, &s->handover, why);
+		rv = upgrade_hand_over(s, &options, why);
 		sockets_fini(&sockets);
 	}
 	if (rv != 0)

@@ -217,7 +217,11 @@ class Daemon:
         self.process = Orphan(int(TAKEN_OVER.match(line["message"]).group(1)))
         self.pid = self.process.pid
         if wait:
-            assert self.before[-1].wait(DEADLINE) == 0
+            self._expect_end_of(self.before[-1])
+
+    def _expect_end_of(self, process):
+        status = process.wait(DEADLINE)
+        assert status == 0, f"unproxy ended with {status}; {self._last_output()}"
 
     def terminate(self):
         self.signal(signal.SIGTERM)
@@ -237,10 +241,9 @@ class Daemon:
                 died = self.process.poll()
                 assert died is None, f"unproxy died with {died}; {self._last_output()}"
                 self.terminate()
-                for process in self.before:
-                    assert process.wait(DEADLINE) == 0
-                status = self.wait()
-                assert status == 0, f"unproxy ended with {status}; {self._last_output()}"
+                for process in [*self.before, self.process]:
+                    self._expect_end_of(process)
+                self.wait()
             complaints = [line for line in self.other
                           if not self.plain_text or COMPLAINT.search(line)]
             assert not complaints, "\n".join(self.other)

@@ -303,22 +303,29 @@ static void test_a_program_that_is_killed_leaves_us_serving(void **state)
 	expect_failure(f, "/bin/sh was killed by signal 11 (Segmentation fault) before it served");
 }
 
-static void test_a_program_that_is_not_there(void **state)
+static void test_a_program_that_cannot_be_executed_is_an_error_at_once(void **state)
 {
+	static const struct {
+		const char *path;
+		int error;
+	} programs[] = {
+		{ "/nonexistent", -ENOENT },
+		{ "/etc/passwd", -EACCES },
+		{ "/dev/null", -EACCES },
+	};
 	struct fixture *f = *state;
 
-	strcpy(f->program_path, "/nonexistent");
-	start(f, "");
-	expect_failure(f, "cannot run /nonexistent: No such file or directory");
-}
+	for (size_t i = 0; i < ARRAY_SIZE(programs); i++) {
+		char expected[128];
 
-static void test_a_program_that_cannot_be_executed(void **state)
-{
-	struct fixture *f = *state;
-
-	strcpy(f->program_path, "/etc/passwd");
-	start(f, "");
-	expect_failure(f, "cannot run /etc/passwd: Permission denied");
+		strcpy(f->program_path, programs[i].path);
+		assert_int_equal(try_script(f, ""), programs[i].error);
+		snprintf(expected, sizeof expected, "cannot start %s: %s", programs[i].path,
+			 strerror(-programs[i].error));
+		assert_string_equal(f->error, expected);
+		assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no child is left */
+		test_loop_settle(&f->loop);
+	}
 }
 
 static void test_a_program_that_does_nothing_is_killed(void **state)
@@ -455,8 +462,7 @@ int main(void)
 		TEST(test_the_environment_is_ours_but_for_what_is_about_us),
 		TEST(test_a_program_that_ends_leaves_us_serving),
 		TEST(test_a_program_that_is_killed_leaves_us_serving),
-		TEST(test_a_program_that_is_not_there),
-		TEST(test_a_program_that_cannot_be_executed),
+		TEST(test_a_program_that_cannot_be_executed_is_an_error_at_once),
 		TEST(test_a_program_that_does_nothing_is_killed),
 		TEST(test_a_program_that_closes_the_pipe_is_killed),
 		TEST(test_when_we_stop_so_does_it),
