@@ -167,6 +167,7 @@ int server_fixture_create_loaded(struct server_fixture *f, struct server **ret)
 		.log = f->log,
 		.loader = { load_again, f },
 		.inherited = f->inherited,
+		.program = f->program,
 	};
 
 	return server_create(&options, ret, &f->error);

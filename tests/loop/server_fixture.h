@@ -27,6 +27,7 @@ struct server_fixture {
 	pthread_mutex_t config_mutex;
 	struct config *config; /* what is loaded; NULL: it cannot be, neither by a reload */
 	struct inherited_sockets *inherited; /* what the next server is passed; or NULL */
+	const struct program *program;       /* what it starts on SIGUSR2; or NULL */
 	struct server *server;
 	struct server_error error;
 	pthread_t thread;
