@@ -2,19 +2,22 @@
 """A day's work on a proxy that is in use: not one of thousands of connections a second may notice, and the numbers
 must add up."""
 
-import contextlib
+import hashlib
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import admin
 import header
 from daemon import listener_config
+from limits import BULK_MIB
 from load import MESSAGE, RATE, TOOLS, Load, application
 from peer import open_peer
-from processes import free_port, listening_on, running, wait_until
+from processes import free_port, running, wait_until
 from service import Service
+from transfer import POOL, receive_bulk
 
 STRANGERS = ["192.0.2.0/24"]
 
@@ -23,7 +26,11 @@ LOAD_SECONDS = 2
 
 # How often each is done under load, at least.
 RELOADS = 50
+HAND_OVERS = 10
 RESTARTS = 20
+
+# What a long transfer is, each way [bytes].
+LONG = min(BULK_MIB, 100) << 20
 
 
 @pytest.fixture
@@ -148,13 +155,38 @@ def test_metrics_are_what_clients_counted(serve, closing, echo_port):
     assert found.value("unproxy_accept_errors_total", listener="test") == 0
 
 
+# --- hand-overs ---
+
+
+def serves(daemon):
+    """Has this process, of those that share the port, been given a connection?"""
+    return admin.metrics(daemon).value("unproxy_connections_accepted_total", listener="test") > 0
+
+
+@pytest.mark.threads
+def test_hand_overs_lose_nothing(serve, closing, echo_port):
+    """To as many workers as before, to more and to fewer."""
+    plain = listener_config(f"127.0.0.1:{echo_port}")
+    service = serve(plain)
+    load = closing(Load(service.daemon.port))
+    end = time.monotonic() + LOAD_SECONDS
+    hand_overs = 0
+    while hand_overs < HAND_OVERS or time.monotonic() < end:
+        service.configure([plain], workers=[2, 3, 1][hand_overs % 3])
+        service.daemon.hand_over()
+        wait_until(lambda: serves(service.daemon), "the new process is given connections")
+        load.assert_undisturbed()
+        hand_overs += 1
+    _, rate = load.stop()
+    assert rate >= RATE
+
+
 # --- restarts of an application ---
 
 
-@contextlib.contextmanager
 def application_at(port):
-    with running([TOOLS / "bench_backend", port, 1], listening_on(port)):
-        yield
+    """Starts in the block; when, unproxy knows."""
+    return running([TOOLS / "bench_backend", port, 1], lambda output: True)
 
 
 def readiness(daemon):
@@ -165,39 +197,89 @@ def readiness(daemon):
     return {problem["listener"]: problem["reason"] for problem in problems}
 
 
-def is_open(address):
+def is_open(listener):
     try:
-        open_peer(address).close()
+        open_peer(listener["listen"]).close()
         return True
     except ConnectionRefusedError:
         return False
 
 
-def check_served(connect, address):
-    client = connect(address)
+def check_served(connect, listener):
+    client = connect(listener["listen"])
     client.send(header.v2())
     client.exchange(b"echo")
     client.close()
 
 
+@pytest.mark.threads
 def test_restarts_of_one_application_are_nothing_to_another(serve, connect, closing, echo_port):
-    """The port of the one refuses while it is down."""
+    """The port of the one refuses while it is down, whichever process serves."""
     port = free_port()
-    gated = listener_config(f"127.0.0.1:{port}", name="gated",
+    gated = listener_config(f"127.0.0.1:{port}", name="gated", listen=f"127.0.0.1:{free_port()}",
                             upstream_check={"interval_ms": 20, "close_listener": True})
     service = serve(listener_config(f"127.0.0.1:{echo_port}"), gated)
     daemon = service.daemon
-    address = service.address_of("gated")
     load = closing(Load(daemon.port))
     for number in range(RESTARTS):
-        daemon.wait_for_records(number + 1, event="upstream", level="warn")
-        wait_until(lambda: not is_open(address), "it refuses connections")
+        wait_until(lambda: not is_open(gated), "it refuses connections")
         assert "gated" in readiness(daemon)
+        if number % 5 == 0:
+            daemon.hand_over()
+            wait_until(lambda: "gated" in readiness(daemon) and not is_open(gated),
+                       "the new process refuses them")
         with application_at(port):
-            daemon.wait_for_records(number + 1, event="upstream", level="info")
-            wait_until(lambda: is_open(address), "it accepts connections")
+            wait_until(lambda: is_open(gated), "it accepts connections")
             assert not readiness(daemon)
-            check_served(connect, address)
+            check_served(connect, gated)
+            if number % 5 == 2:
+                daemon.hand_over()
+                assert is_open(gated)
+                wait_until(lambda: not readiness(daemon), "the new process knows that all is well")
+                check_served(connect, gated)
         load.assert_undisturbed()
     _, rate = load.stop()
     assert rate >= RATE
+
+
+# --- a long transfer ---
+
+
+def send_until(event, peer, size):
+    """Send at least @size bytes and until @event, then end. Returns the digest of it."""
+    digest = hashlib.sha256()
+    sent = 0
+    while sent < size or not event.is_set():
+        peer.send(POOL)
+        digest.update(POOL)
+        sent += len(POOL)
+    peer.finish()
+    return digest.hexdigest()
+
+
+@pytest.mark.threads
+def test_a_long_transfer_outlives_the_process_that_serves(serve, connect, closing, backend):
+    plain = listener_config(backend.address)
+    other = listener_config("127.0.0.1:9", name="other")
+    service = serve(plain)
+    client = connect(service.daemon)
+    client.send(header.v2())
+    served = backend.accept()
+    done = threading.Event()
+    with ThreadPoolExecutor(4) as threads:
+        sent = [threads.submit(send_until, done, peer, LONG) for peer in (client, served)]
+        received = [threads.submit(receive_bulk, peer, 7700) for peer in (served, client)]
+        try:
+            for number in range(6):
+                service.reload_to({**plain, "max_connections": number}, *[other] * (number % 2))
+            service.daemon.hand_over(wait=False)
+            for number in range(6):
+                service.reload_to({**plain, "trusted_proxies": STRANGERS}, *[other] * (number % 2))
+            assert connect(service.daemon).was_reset()  # by the new process
+            assert service.daemon.before[0].poll() is None
+        finally:
+            done.set()
+    assert [digest.result() for digest in sent] == [digest.result() for digest in received]
+    client.close()
+    served.close()
+    assert service.daemon.before[0].wait() == 0
