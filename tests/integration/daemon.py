@@ -80,6 +80,7 @@ class Daemon:
     def __init__(self, *arguments, listeners=1, environment=None, stdin=None, stderr=None,
                  descriptors=None, plain_text=False, prefix=(), pass_fds=(), binary=BINARY):
         reader, writer = os.pipe()
+        self.command = [os.fsencode(str(part)) for part in (binary, *arguments)]
         self.process = subprocess.Popen(
             supervised([*prefix, binary, *arguments], descriptors=descriptors),
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
@@ -226,9 +227,22 @@ class Daemon:
     def terminate(self):
         self.signal(signal.SIGTERM)
 
+    def _successors(self):
+        """Processes of a SIGUSR2 that nothing came of: they have our command line."""
+        if not self.find(event="upgrade"):
+            return []
+        known = {process.pid for process in [*self.before, self.process]}
+        return [Orphan(int(path.parent.name)) for path in Path("/proc").glob("[0-9]*/cmdline")
+                if int(path.parent.name) not in known and self._is_ours(path)]
+
+    def _is_ours(self, path):
+        with contextlib.suppress(OSError):  # it has just ended
+            return path.read_bytes().split(b"\0")[:-1] == self.command
+        return False
+
     def kill(self):
         """For when nothing else is to be expected of it any more."""
-        for process in [*self.before, self.process]:
+        for process in [*self.before, self.process, *self._successors()]:
             process.kill()
             process.wait()
         self._reader.join()
