@@ -20,6 +20,7 @@ struct admin;
 struct config;
 struct file_watch;
 struct handover;
+struct inherited_sockets;
 struct log;
 struct log_buffer;
 struct program;
@@ -65,6 +66,13 @@ struct server {
 
 /* Set the limits of the listeners, and of the process as a whole. */
 void server_set_limits(struct server *s);
+
+/* For server_open(), whose loop is there: find or open the sockets. Returns 0, or a negative errno. */
+int server_open_listeners(struct server *s, struct inherited_sockets *inherited,
+			  struct server_error *reterr) MUST_CHECK;
+
+/* A worker's loop has ended; on its thread. */
+void server_on_worker_done(void *data);
 
 /* Accept no more, and let connections finish. */
 void server_drain(struct server *s, const char *why);
