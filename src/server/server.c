@@ -112,6 +112,18 @@ void server_drain(struct server *s, const char *why)
 	uv_timer_start(&s->timer, server_on_timeout, s->config->shutdown_timeout_ms, 0);
 }
 
+/* SIGTERM and SIGINT are for an end that takes too long. Of the others none is a reason to die before the log is written. */
+static void server_watch_no_signals(struct server *s)
+{
+	for (size_t i = 0; i < s->signal_count; i++) {
+		int number = s->signals[i].signum;
+
+		uv_close((uv_handle_t *)&s->signals[i], NULL);
+		if (number != 0 && number != SIGTERM && number != SIGINT)
+			signal(number, SIG_IGN);
+	}
+}
+
 static void server_close_handles(struct server *s)
 {
 	if (s->closing)
@@ -121,8 +133,7 @@ static void server_close_handles(struct server *s)
 	auto_reload_stop(s);
 	server_stop_checks(s);
 	watchdog_stop(s->watchdog);
-	for (size_t i = 0; i < s->signal_count; i++)
-		uv_close((uv_handle_t *)&s->signals[i], NULL);
+	server_watch_no_signals(s);
 	uv_close((uv_handle_t *)&s->wake, NULL);
 	/* What is left is a question to the resolver; for that the loop waits no longer. */
 	uv_timer_start(&s->timer, server_on_stuck, STUCK_MS, 0);

@@ -170,6 +170,9 @@ def test_stuck_log_stops_nobody_not_even_the_end(listening, connect, fifo):
     daemon, address = listening(log={"output": str(fifo[0])})
     check_service(connect, address)
     daemon.terminate()
+    wait_until(lambda: len(os.listdir(f"/proc/{daemon.pid}/task")) == 2, "only the log is left")
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        daemon.signal(number)  # too late for any of them
     assert daemon.wait() == 0
 
 
