@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #ifdef HAVE_SYSTEMD
 #include <systemd/sd-daemon.h>
@@ -53,6 +55,23 @@ void notify_status(const char *format, ...)
 	va_end(args);
 	snprintf(state, sizeof state, "STATUS=%s", status);
 	notify(state);
+}
+
+/* systemd.exec(5). What we start inherits the variable, and has another number. */
+static bool is_started_by_systemd(void)
+{
+	const char *pid = getenv("SYSTEMD_EXEC_PID");
+
+	return pid != NULL && strtol(pid, NULL, 10) == (long)getpid();
+}
+
+bool notify_may_change_main_pid(void)
+{
+#ifdef HAVE_SYSTEMD
+	if (getenv("NOTIFY_SOCKET") != NULL)
+		return true;
+#endif
+	return !is_started_by_systemd();
 }
 
 void notify_main_pid(pid_t pid)

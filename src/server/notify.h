@@ -23,6 +23,10 @@ void notify_stopping(void);
 /* STATUS=: one line, as `systemctl status` shows it. */
 void notify_status(const char *format, ...) PRINTF_LIKE(1, 2);
 
+/* May another process take over from us? Not if systemd has started us but does not listen to us: when we end, it takes the
+ * service for ended, and ends whoever is left of it. */
+bool notify_may_change_main_pid(void);
+
 /* MAINPID= and READY=1: @pid has taken over from us. We must not say anything after this. */
 void notify_main_pid(pid_t pid);
 

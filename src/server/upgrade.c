@@ -145,6 +145,9 @@ static const char *upgrade_refusal(const struct server *s)
 		return "ignored, for a new program has been started already";
 	if (s->program == NULL)
 		return s->no_upgrade != NULL ? s->no_upgrade : "this program cannot be replaced";
+	if (!notify_may_change_main_pid())
+		return "ignored, for systemd would end the new program together with this one; it "
+		       "takes Type=notify in the unit, and unproxy built with libsystemd";
 	return NULL;
 }
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -508,12 +509,32 @@ def test_the_old_process_does_not_hurry_when_both_are_told_to_end(service, conve
 # --- systemd ---
 
 
+# As the process of a service that systemd starts.
+AS_SERVICE = """
+import os, sys
+os.environ["SYSTEMD_EXEC_PID"] = str(os.getpid())
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_a_service_that_would_end_with_the_old_process_refuses(service, converse, backend):
+    """Without Type=notify systemd does not hear of another main process."""
+    daemon = service.start(listener_config(backend.address),
+                           options={"prefix": [sys.executable, "-c", AS_SERVICE]})
+    daemon.signal(signal.SIGUSR2)
+    line = daemon.wait_for_records(1, event="upgrade")[0]
+    assert line["level"] == "warn"
+    assert "it takes Type=notify in the unit" in line["message"]
+    exchange(*converse(daemon.address))
+
+
 @pytest.mark.skipif(b"libsystemd" not in subprocess.run(["ldd", BINARY], capture_output=True).stdout,
                     reason="built without libsystemd")
 def test_systemd_is_told_who_is_the_main_process_now(service, place, closing, backend):
     systemd = closing(Systemd(place / "notify"))
     daemon = service.start(listener_config(backend.address), options={
-        "environment": {"NOTIFY_SOCKET": str(systemd.path)}})
+        "environment": {"NOTIFY_SOCKET": str(systemd.path)},
+        "prefix": [sys.executable, "-c", AS_SERVICE]})
     systemd.hear_until(READY="1")
     daemon.hand_over()
     heard = systemd.hear_until(READY="1")
