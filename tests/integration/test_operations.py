@@ -6,6 +6,7 @@ import hashlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -163,11 +164,19 @@ def serves(daemon):
     return admin.metrics(daemon).value("unproxy_connections_accepted_total", listener="test") > 0
 
 
+def sockets_at(port):
+    """The inodes of those that listen there."""
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {row[9] for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"}
+
+
 @pytest.mark.threads
 def test_hand_overs_lose_nothing(serve, closing, echo_port):
-    """To as many workers as before, to more and to fewer."""
+    """To as many workers as before, to more and to fewer. Each socket lives on, for with it would go what waits in it."""
     plain = listener_config(f"127.0.0.1:{echo_port}")
     service = serve(plain)
+    sockets = sockets_at(service.daemon.port)
+    assert len(sockets) == 2
     load = closing(Load(service.daemon.port))
     end = time.monotonic() + LOAD_SECONDS
     hand_overs = 0
@@ -179,6 +188,7 @@ def test_hand_overs_lose_nothing(serve, closing, echo_port):
         hand_overs += 1
     _, rate = load.stop()
     assert rate >= RATE
+    assert sockets_at(service.daemon.port) == sockets
 
 
 # --- restarts of an application ---
