@@ -1,21 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* `unproxy send`: a sender by hand, to see what a receiver does. */
-#include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/socket.h"
 #include "cli/command.h"
 #include "cli/endpoint_connect.h"
 #include "cli/send_options.h"
 #include "cli/send_relay.h"
-
-static void own_address(int fd, struct address *ret)
-{
-	struct sockaddr_storage ss = { .ss_family = AF_UNSPEC };
-	socklen_t size = sizeof ss;
-
-	getsockname(fd, (struct sockaddr *)&ss, &size); /* of our own socket: cannot fail */
-	address_from_sockaddr(ret, (const struct sockaddr *)&ss);
-}
 
 /* Addresses that were not given are those of the connection. @peer is not asked from the socket, because a
  * receiver that does not trust us may have reset it already. An IPv4 address beside an IPv6 one travels
@@ -25,7 +16,7 @@ static void complete_header(struct proxy_header *h, int fd, const struct address
 	if (h->command != PROXY_COMMAND_PROXY)
 		return;
 	if (h->source.family == AF_UNSPEC)
-		own_address(fd, &h->source);
+		socket_local_address(fd, &h->source);
 	if (h->destination.family == AF_UNSPEC)
 		h->destination = *peer;
 	h->family = PROXY_FAMILY_INET;

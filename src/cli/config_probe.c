@@ -24,6 +24,7 @@
 #include <uv.h>
 
 #include "base/address.h"
+#include "base/socket.h"
 #include "conf/config.h"
 #include "server/listen_socket.h"
 #include "server/privilege.h"
@@ -94,8 +95,7 @@ static int connect_to(const struct upstream *u, unsigned i, unsigned wait_ms)
 {
 	int fd;
 	int rv = upstream_connect(u, i, &fd);
-	int error = 0;
-	socklen_t size = sizeof error;
+	int error;
 	struct pollfd p;
 
 	if (rv < 0)
@@ -104,7 +104,7 @@ static int connect_to(const struct upstream *u, unsigned i, unsigned wait_ms)
 	if (rv == 1 && poll(&p, 1, (int)wait_ms) != 1)
 		error = ETIMEDOUT;
 	else
-		getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+		error = -socket_take_error(fd);
 	close(fd);
 	return error;
 }

@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/socket.h"
 #include "conf/endpoint.h"
 
 /* The kernel lowers it to net.core.somaxconn. */
@@ -212,12 +213,9 @@ int listen_sockets_open(const struct endpoint *e, unsigned count, int *ret_fds,
 
 uint16_t listen_socket_port(int fd)
 {
-	struct sockaddr_storage ss = { 0 };
-	socklen_t size = sizeof ss;
-	struct address a = { 0 };
+	struct address a;
 
-	if (getsockname(fd, (struct sockaddr *)&ss, &size) == 0)
-		address_from_sockaddr(&a, (const struct sockaddr *)&ss);
+	socket_local_address(fd, &a);
 	return a.port;
 }
 

@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/socket.h"
 #include "base/strbuf.h"
 #include "route/route.h"
 #include "session/transparent.h"
@@ -144,14 +145,11 @@ static int open_listener(const struct address *upstream, int *ret_fd)
 
 static int connect_as_client(struct probe *p, int listener, int *ret_fd)
 {
-	struct sockaddr_storage ss = { 0 };
-	socklen_t size = sizeof ss;
-	struct address to = { 0 };
+	struct address to;
 	struct transparent_result result;
-	int rv = 0;
+	int rv;
 
-	if (getsockname(listener, (struct sockaddr *)&ss, &size) == 0)
-		address_from_sockaddr(&to, (const struct sockaddr *)&ss);
+	socket_local_address(listener, &to);
 	rv = transparent_connect(&p->transparent, &p->client, &to, &result);
 	*ret_fd = result.fd;
 	if (rv == -ECONNREFUSED) /* at once: good for the closed port, strange for the other */
@@ -167,15 +165,6 @@ static bool wait_for(int fd, short events, int wait_ms)
 	return poll(&poll_fd, 1, wait_ms) == 1;
 }
 
-static int error_of(int fd)
-{
-	int error = 0;
-	socklen_t size = sizeof error;
-
-	getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
-	return -error;
-}
-
 /* The listener sends a byte; does it get to the client? */
 static int exchange(struct probe *p)
 {
@@ -183,8 +172,8 @@ static int exchange(struct probe *p)
 	char byte = '!';
 	bool came;
 
-	if (!wait_for(p->to_listener, POLLOUT, PROBE_WAIT_MS) || error_of(p->to_listener) != 0 ||
-	    !wait_for(p->listener, POLLIN, PROBE_WAIT_MS))
+	if (!wait_for(p->to_listener, POLLOUT, PROBE_WAIT_MS) ||
+	    socket_take_error(p->to_listener) != 0 || !wait_for(p->listener, POLLIN, PROBE_WAIT_MS))
 		return no_answer(p, "a connection to our own listener was not completed",
 				 -ETIMEDOUT);
 	fd = accept4(p->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -202,7 +191,7 @@ static int check_refusal(struct probe *p)
 	if (p->to_closed < 0)
 		return 0; /* refused at once */
 	if (wait_for(p->to_closed, POLLOUT, PROBE_WAIT_MS) &&
-	    error_of(p->to_closed) == -ECONNREFUSED)
+	    socket_take_error(p->to_closed) == -ECONNREFUSED)
 		return 0;
 	return no_answer(p, "an application that is down would hang instead of refusing",
 			 -ETIMEDOUT);

@@ -22,6 +22,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/socket.h"
 #include "conf/config.h"
 #include "session/upstream.h"
 
@@ -119,15 +120,6 @@ static void check_fail(struct upstream_check *c)
 
 /* --- connecting --- */
 
-static int socket_error(int fd)
-{
-	int error = 0;
-	socklen_t size = sizeof error;
-
-	getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size); /* the arguments are right */
-	return -error;
-}
-
 static bool is_writable(int fd)
 {
 	struct pollfd p = { .fd = fd, .events = POLLOUT };
@@ -140,7 +132,6 @@ static bool is_writable(int fd)
  * other things to do. Returns as upstream_connect() does. */
 static int connect_unnoticed(const struct address *a, int *ret_fd)
 {
-	const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
 	const int off = 0;
 	struct sockaddr_storage ss;
 	socklen_t size = address_to_sockaddr(a, &ss);
@@ -150,10 +141,10 @@ static int connect_unnoticed(const struct address *a, int *ret_fd)
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &off, sizeof off);
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+	socket_reset_on_close(fd);
 	rv = connect(fd, (const struct sockaddr *)&ss, size) == 0 ? 0 : -errno;
 	if (rv == -EINPROGRESS)
-		rv = is_writable(fd) ? socket_error(fd) : 1;
+		rv = is_writable(fd) ? socket_take_error(fd) : 1;
 	if (rv < 0)
 		close(fd);
 	else
@@ -177,7 +168,7 @@ static void check_on_answer(uv_poll_t *poll, int status, int events)
 
 	(void)events;
 	(void)status; /* libuv calls any error of the socket EBADF */
-	c->error = socket_error(c->fd);
+	c->error = socket_take_error(c->fd);
 	check_leave(c);
 }
 

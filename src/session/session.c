@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "base/cidr_set.h"
+#include "base/socket.h"
 #include "conf/config.h"
 #include "session/client_table.h"
 #include "session/header_hint.h"
@@ -75,23 +76,16 @@ struct upstream *session_upstream(const struct session *s)
 
 void session_local_address(const struct session *s, struct address *ret)
 {
-	struct sockaddr_storage ss = { 0 };
-	socklen_t size = sizeof ss;
-
-	*ret = (struct address){ 0 };
-	if (getsockname(s->relay.side[RELAY_CLIENT].fd, (struct sockaddr *)&ss, &size) == 0)
-		address_from_sockaddr(ret, (const struct sockaddr *)&ss);
+	socket_local_address(s->relay.side[RELAY_CLIENT].fd, ret);
 }
 
 /* An orderly end is closed with FIN; everything else with RST, so that nobody takes it for one. */
 static void session_close_socket(int fd, bool orderly)
 {
-	const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
-
 	if (fd < 0)
 		return;
 	if (!orderly)
-		setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+		socket_reset_on_close(fd);
 	close(fd);
 }
 
@@ -367,18 +361,10 @@ void session_on_resolved(struct upstream *u, int status)
 	session_env_reap(service->env);
 }
 
-static int socket_error(int fd)
-{
-	int error = 0;
-	socklen_t size = sizeof error;
-
-	return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? -error : -errno;
-}
-
 static void session_on_connect_event(struct session *s, uint32_t events)
 {
 	if (events & (EPOLLERR | EPOLLHUP)) {
-		s->connect_error = socket_error(s->relay.side[RELAY_UPSTREAM].fd);
+		s->connect_error = socket_take_error(s->relay.side[RELAY_UPSTREAM].fd);
 		close(s->relay.side[RELAY_UPSTREAM].fd);
 		s->relay.side[RELAY_UPSTREAM].fd = -1;
 		s->attempt++;

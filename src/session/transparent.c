@@ -22,6 +22,7 @@
 
 #include <uv.h>
 
+#include "base/socket.h"
 #include "conf/config.h"
 #include "session/upstream.h"
 
@@ -236,19 +237,15 @@ static int bind_to(int fd, const struct address *source, struct transparent_resu
 /* Did the socket get the address that it was bound to? */
 static bool is_bound_to(int fd, const struct address *source)
 {
-	struct sockaddr_storage ss = { 0 };
-	socklen_t size = sizeof ss;
-	struct address got = { 0 };
+	struct address got;
 
-	if (getsockname(fd, (struct sockaddr *)&ss, &size) == 0)
-		address_from_sockaddr(&got, (const struct sockaddr *)&ss);
+	socket_local_address(fd, &got);
 	return address_same_ip(&got, source) && (source->port == 0 || source->port == got.port);
 }
 
 static int connect_to(int fd, const struct address *source, const struct address *to,
 		      struct transparent_result *ret)
 {
-	const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
 	struct sockaddr_storage ss;
 	socklen_t size = address_to_sockaddr(to, &ss);
 	int rv;
@@ -261,7 +258,7 @@ static int connect_to(int fd, const struct address *source, const struct address
 		return -rv;
 	if (is_bound_to(fd, source))
 		return rv == 0 ? 0 : 1;
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+	socket_reset_on_close(fd);
 	return fail(ret, -EADDRNOTAVAIL, "the kernel replaced the client's address by another one",
 		    "the address belongs to a network of this host, where no client can have it");
 }
