@@ -12,7 +12,7 @@
 #include "session/service.h"
 #include "session/session.h"
 #include "session/session_env.h"
-#include "session/upstream.h"
+#include "session/session_log.h"
 
 /* What one session takes, about [bytes]. */
 #define GUESS_PER_SESSION 400
@@ -30,10 +30,11 @@ static void put_address(struct json_writer *w, const char *key, const struct add
 
 static void put_upstream(struct json_writer *w, const struct session *s)
 {
-	if (s->upstream.family == AF_UNIX)
-		json_writer_text(w, "upstream", session_upstream(s)->endpoint->text);
-	else
-		put_address(w, "upstream", &s->upstream);
+	char buffer[ADDRESS_TEXT_MAX];
+	const char *text = session_upstream_text(s, buffer);
+
+	if (text != NULL)
+		json_writer_text(w, "upstream", text);
 }
 
 /* The members are named as in the access log. */

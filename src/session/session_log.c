@@ -2,12 +2,12 @@
 #include "session/session_log.h"
 
 #include <sys/socket.h>
-#include <time.h>
 
 #include "base/strbuf.h"
 #include "conf/config.h"
 #include "obs/access_log.h"
 #include "obs/log.h"
+#include "obs/log_time.h"
 #include "session/service.h"
 #include "session/session.h"
 #include "session/session_env.h"
@@ -27,17 +27,7 @@ bool session_log_wanted(const struct session *s, enum outcome outcome)
 	return s->service->owner->log_access && log_enabled(env->log, session_log_level(outcome));
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-/* Where the session went, or NULL. */
-static const char *session_upstream_text(const struct session *s,
-					 char buffer[static ADDRESS_TEXT_MAX])
+const char *session_upstream_text(const struct session *s, char buffer[static ADDRESS_TEXT_MAX])
 {
 	if (s->upstream.family == AF_UNSPEC)
 		return NULL;
@@ -55,7 +45,7 @@ void session_log(const struct session *s, enum outcome outcome)
 	struct strbuf out;
 	struct access_record r = {
 		.level = session_log_level(outcome),
-		.time_ms = now_ms(),
+		.time_ms = log_time_now_ms(),
 		.id = s->id,
 		.listener = s->service->config->name,
 		.outcome = outcome,
